@@ -1,0 +1,35 @@
+# make demo   sets up .venv and pretrains MAST on the embedded dataset
+# make test   sets up .venv and runs the tests
+# make lint   formatting, lint and types
+
+PYTHON ?= python3
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test lint clean
+
+demo: $(INSTALLED)
+	$(VENV)/bin/python main_pretrain.py --config-name mast.yaml
+
+test: $(INSTALLED)
+	$(VENV)/bin/python -m pytest
+
+lint: $(INSTALLED)
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+
+# torch and torchvision come first and together, so that nothing later picks another pair. The
+# solo-learn release asks for torch 1.9 in its metadata, hence --no-deps; what its code needs is in
+# our extra. The compat mode puts the checkout itself on the path, where Hydra looks for plugins.
+$(INSTALLED): setup.cfg pyproject.toml Makefile
+	@echo "Setting up $(VENV): about 5 GB, a few minutes"
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet torch==2.11.0 torchvision==0.26.0 "setuptools<81"
+	$(PIP) install --quiet --no-deps solo-learn==1.0.2
+	$(PIP) install --quiet --config-settings editable_mode=compat --editable ".[release,test]"
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,33 @@
+"""MAST, Masked Augmentation Subspace Training, for solo-learn.
+
+The head, the loss and the routes need nothing but torch; :func:`register` adds the method ``mast``
+to the installed solo-learn. Names are imported when they are first used, so that a Hydra program
+that merely has this package installed does not pay for torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mast_plugin.head import SubspaceHead
+    from mast_plugin.loss import MASTTerms, mast_loss, pair_weights
+    from mast_plugin.registration import register
+    from mast_plugin.route import RoutePolicy
+
+__version__ = "0.1.0"
+__all__ = ["MASTTerms", "RoutePolicy", "SubspaceHead", "mast_loss", "pair_weights", "register"]
+
+_HOMES = {
+    "MASTTerms": "loss",
+    "RoutePolicy": "route",
+    "SubspaceHead": "head",
+    "mast_loss": "loss",
+    "pair_weights": "loss",
+    "register": "registration",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

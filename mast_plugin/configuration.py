@@ -1,0 +1,268 @@
+"""From a user's configuration to the resolved one that everything else reads.
+
+The language is that of solo-learn's main branch. A resolved configuration is complete, checked and
+never changed again; the one that the user gave is left as it is.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from mast_plugin.errors import ConfigurationError, DataError
+
+_DEFAULTS: dict[str, Any] = {
+    "seed": 5,
+    "max_epochs": "???",
+    "accelerator": "auto",
+    "devices": "auto",
+    "num_nodes": 1,
+    "strategy": "auto",
+    "precision": "32-true",
+    "accumulate_grad_batches": 1,
+    "resume_from_checkpoint": None,
+    "method_kwargs": {},
+    "augmentations": "???",
+    "momentum": {"base_tau": 0.99, "final_tau": 1.0, "classifier": False},
+    "backbone": {"name": "resnet18", "kwargs": {}},
+    "data": {
+        "dataset": "custom",
+        "train_path": "???",
+        "val_path": None,
+        "format": "image_folder",
+        "no_labels": False,
+        "fraction": -1,
+        "num_workers": 4,
+        "check": "auto",
+        "num_classes": None,
+        "num_large_crops": None,
+        "num_small_crops": None,
+    },
+    "optimizer": {
+        "name": "sgd",
+        "batch_size": 256,
+        "lr": 0.3,
+        "classifier_lr": 0.1,
+        "weight_decay": 1e-4,
+        "exclude_bias_n_norm_wd": False,
+        "kwargs": {},
+    },
+    "scheduler": {
+        "name": "warmup_cosine",
+        "warmup_epochs": 10,
+        "warmup_start_lr": 3e-5,
+        "min_lr": 0.0,
+        "lr_decay_steps": None,
+        "interval": "step",
+    },
+    "knn_eval": {"enabled": False, "k": 20, "distance_func": "euclidean"},
+    "checkpoint": {"enabled": True, "dir": "trained_models", "frequency": 1, "keep_prev": False},
+    "auto_resume": {"enabled": False, "max_hours": None},
+    "performance": {"disable_channel_last": False},
+    "dali": {"device": "auto", "encode_indexes_into_labels": False},
+    "wandb": {"enabled": False, "entity": None, "project": "mast", "offline": False},
+    "auto_umap": {"enabled": False},
+    "evaluation": {"dataset": None},
+    "name": None,
+    "method": "mast",
+    "debug_augmentations": False,
+}
+
+_OPTIMIZER_KWARGS: dict[str, dict[str, Any]] = {
+    "sgd": {"momentum": 0.9},
+    "lars": {"momentum": 0.9, "eta": 1e-3, "clip_lr": False, "exclude_bias_n_norm": False},
+    "adam": {},
+    "adamw": {"betas": [0.9, 0.999]},
+}
+_TRAINER_OPTIONS = frozenset(
+    {
+        "fast_dev_run",
+        "max_steps",
+        "min_epochs",
+        "min_steps",
+        "max_time",
+        "limit_train_batches",
+        "limit_val_batches",
+        "overfit_batches",
+        "val_check_interval",
+        "check_val_every_n_epoch",
+        "num_sanity_val_steps",
+        "log_every_n_steps",
+        "enable_progress_bar",
+        "enable_model_summary",
+        "gradient_clip_val",
+        "gradient_clip_algorithm",
+        "deterministic",
+        "benchmark",
+        "profiler",
+        "detect_anomaly",
+        "sync_batchnorm",
+        "use_distributed_sampler",
+        "inference_mode",
+    }
+)
+"""Options of Lightning 2's Trainer that a configuration may carry beside ours."""
+_SCHEDULERS = ("warmup_cosine", "step", "none")
+_FREE_FORM = ("method_kwargs", "kwargs", "auto_umap")
+
+
+def shipped_directory() -> Path:
+    """Return the folder of the shipped configurations: beside the package, or inside a wheel's."""
+    package = Path(__file__).parent
+    inside = package / "pretrain_configs"
+    return inside if inside.is_dir() else package.parent / "scripts" / "pretrain"
+
+
+def absolute_config_path(arguments: list[str]) -> list[str]:
+    """Make ``--config-path`` absolute, so that it means the same from wherever a run starts.
+
+    A relative path is looked up from the working directory, as users of solo-learn's scripts
+    expect, and then among the shipped configurations, with or without ``scripts/pretrain/``.
+    """
+    result = list(arguments)
+    for i, argument in enumerate(arguments):
+        flag, _, value = argument.partition("=")
+        if flag not in ("--config-path", "-cp", "--config-dir", "-cd"):
+            continue
+        position = i if value else i + 1
+        if position < len(arguments):
+            path = str(_existing(Path(value or arguments[position])))
+            result[position] = f"{flag}={path}" if value else path
+    return result
+
+
+def _existing(path: Path) -> Path:
+    parts = path.parts[2:] if path.parts[:2] == ("scripts", "pretrain") else path.parts
+    candidates = (path.absolute(), shipped_directory().joinpath(*parts))
+    return next((candidate for candidate in candidates if candidate.is_dir()), candidates[0])
+
+
+def resolve(cfg: DictConfig) -> DictConfig:
+    """Complete and check everything that can be checked without solo-learn and without the data.
+
+    Args:
+        cfg: what Hydra composed.
+
+    Returns:
+        A copy with every default filled in; method options and rates are left as given.
+
+    Raises:
+        ConfigurationError: something is missing, unknown or impossible.
+    """
+    given = _interpolated(cfg)
+    _refuse_unknown(given, _DEFAULTS, "")
+    complete = OmegaConf.merge(OmegaConf.create(_DEFAULTS), OmegaConf.create(given))
+    assert isinstance(complete, DictConfig)
+    missing = sorted(OmegaConf.missing_keys(complete))
+    if missing:
+        raise ConfigurationError(f"{missing[0]} is missing: give it as {missing[0]}=VALUE")
+    optimizer = complete.optimizer
+    _one_of("optimizer.name", optimizer.name, _OPTIMIZER_KWARGS)
+    optimizer.kwargs = OmegaConf.merge(_OPTIMIZER_KWARGS[optimizer.name], optimizer.kwargs)
+    _one_of("scheduler.name", complete.scheduler.name, _SCHEDULERS)
+    _one_of("scheduler.interval", complete.scheduler.interval, ("step", "epoch"))
+    for key in ("max_epochs", "num_nodes", "accumulate_grad_batches", "optimizer.batch_size"):
+        _check(key, OmegaConf.select(complete, key), lambda v: type(v) is int and v >= 1, "above 0")
+    for key in ("optimizer.lr", "optimizer.weight_decay", "optimizer.classifier_lr"):
+        _check(key, OmegaConf.select(complete, key), _is_rate, "a number, at least 0")
+    _check(
+        "data.num_workers",
+        complete.data.num_workers,
+        lambda v: type(v) is int and v >= 0,
+        "0 or more",
+    )
+    complete.name = complete.name or f"{complete.method}-{complete.data.dataset}"
+    complete.entry = "mast_plugin"
+    return complete
+
+
+def with_crops(
+    cfg: DictConfig, crop_sizes: Sequence[int], num_crops: Sequence[int], num_classes: int
+) -> DictConfig:
+    """Return a copy that says what the host derives from the views and the images.
+
+    Args:
+        cfg: resolved configuration.
+        crop_sizes: in pixels, per block; views of the first block's size are the large ones.
+        num_crops: views per block.
+        num_classes: what the online classifier tells apart.
+    """
+    copy = cfg.copy()
+    large = [n for size, n in zip(crop_sizes, num_crops, strict=True) if size == crop_sizes[0]]
+    copy.data.num_large_crops = sum(large)
+    copy.data.num_small_crops = sum(num_crops) - sum(large)
+    copy.data.num_classes = num_classes
+    return copy
+
+
+def with_scaled_rates(cfg: DictConfig, num_processes: int) -> DictConfig:
+    """Return a copy whose rates are multiplied by the global batch size over 256, as the host's.
+
+    Args:
+        cfg: resolved configuration; ``optimizer.batch_size`` is that of one process.
+        num_processes: devices of all nodes together.
+    """
+    copy = cfg.copy()
+    factor = cfg.optimizer.batch_size * num_processes / 256
+    copy.optimizer.lr = cfg.optimizer.lr * factor
+    copy.optimizer.classifier_lr = cfg.optimizer.classifier_lr * factor
+    return copy
+
+
+def refuse_unknown_options(cfg: DictConfig, options: Collection[str]) -> None:
+    """Refuse ``method_kwargs`` that the built-in method ``cfg.method`` does not read.
+
+    Raises:
+        ConfigurationError: naming the key and what there is.
+    """
+    unknown = sorted(set(cfg.method_kwargs) - set(options))
+    if unknown:
+        raise ConfigurationError(
+            f"method_kwargs.{unknown[0]} is not an option of {cfg.method}; its options are "
+            f"{', '.join(sorted(options))}"
+        )
+
+
+def _interpolated(cfg: DictConfig) -> dict[str, Any]:
+    try:
+        container = OmegaConf.to_container(cfg, resolve=True)
+    except DataError:
+        raise
+    except OmegaConfBaseException as error:
+        if isinstance(error.__cause__, DataError):
+            raise error.__cause__ from None
+        first_line = str(error).splitlines()[0]
+        raise ConfigurationError(f"the configuration cannot be resolved: {first_line}") from error
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items() if key != "hydra"}
+
+
+def _refuse_unknown(given: dict[str, Any], known: dict[str, Any], prefix: str) -> None:
+    allowed = set(known) | (set() if prefix else _TRAINER_OPTIONS)
+    for key, value in given.items():
+        path = f"{prefix}{key}"
+        if key not in allowed:
+            raise ConfigurationError(
+                f"{path} is not a key of a configuration; {prefix or 'the top level '}knows "
+                f"{', '.join(sorted(allowed))}"
+            )
+        section = known.get(key)
+        if isinstance(section, dict) and key not in _FREE_FORM:
+            if not isinstance(value, dict):
+                raise ConfigurationError(f"{path} must be a section of keys, not {value!r}")
+            _refuse_unknown(value, section, f"{path}.")
+
+
+def _is_rate(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+
+
+def _one_of(key: str, value: object, choices: Collection[str]) -> None:
+    _check(key, value, lambda v: v in choices, f"one of {', '.join(choices)}")
+
+
+def _check(key: str, value: object, holds: Callable[[Any], bool], wanted: str) -> None:
+    if not holds(value):
+        raise ConfigurationError(f"{key} is {value!r}; it must be {wanted}")

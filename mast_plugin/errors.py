@@ -1,0 +1,20 @@
+"""The project's own errors: each message is one sentence that names the mend.
+
+Entry points print the message alone and exit with status 2; library users catch :class:`MASTError`.
+"""
+
+
+class MASTError(Exception):
+    """Base of every error that the project raises on purpose."""
+
+
+class ConfigurationError(MASTError, ValueError):
+    """An option is unknown, out of range, or contradicts another one."""
+
+
+class DataError(MASTError, ValueError):
+    """A folder, an image or a table of labels cannot be used."""
+
+
+class HostError(MASTError, ImportError):
+    """solo-learn, or something that it needs, is missing or of an unknown version."""

@@ -1,0 +1,19 @@
+"""From a backbone to numbers: features of images, and how well they solve the tasks of a table."""
+
+from mast_plugin.evaluation.features import View, extract_features
+from mast_plugin.evaluation.probe import knn_accuracy, linear_accuracy
+from mast_plugin.evaluation.table import Comparison, Score, score_tasks
+from mast_plugin.evaluation.tasks import Task, TaskTable, read_tasks
+
+__all__ = [
+    "Comparison",
+    "Score",
+    "Task",
+    "TaskTable",
+    "View",
+    "extract_features",
+    "knn_accuracy",
+    "linear_accuracy",
+    "read_tasks",
+    "score_tasks",
+]

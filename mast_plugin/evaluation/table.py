@@ -1,0 +1,104 @@
+"""The short table at the end of a run: every task, before and after pretraining."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from mast_plugin.errors import DataError
+from mast_plugin.evaluation.features import View, extract_features
+from mast_plugin.evaluation.probe import knn_accuracy, linear_accuracy
+from mast_plugin.evaluation.tasks import Task, TaskTable
+
+
+@dataclass(frozen=True)
+class Score:
+    """Accuracies of one network on one task, in percent.
+
+    Attributes:
+        task: the task's name.
+        chance: accuracy of the constant answer.
+        knn: see :func:`~mast_plugin.evaluation.probe.knn_accuracy`.
+        linear: see :func:`~mast_plugin.evaluation.probe.linear_accuracy`.
+    """
+
+    task: str
+    chance: float
+    knn: float
+    linear: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Scores of one network before and after its training, task by task.
+
+    Raises:
+        DataError: the two were not scored on the same tasks.
+    """
+
+    untrained: tuple[Score, ...]
+    trained: tuple[Score, ...]
+
+    def __post_init__(self) -> None:
+        if [score.task for score in self.untrained] != [score.task for score in self.trained]:
+            raise DataError("Both networks must be scored on the same tasks, in the same order.")
+
+    def __str__(self) -> str:
+        """The table as plain text, at most 72 columns wide for short task names."""
+        width = max([len("task"), *(len(score.task) for score in self.trained)])
+        arrow = "untrained -> trained"
+        lines = [
+            f"{'':{width}}   {'k-NN, %':^20}   {'linear, %':^20}   {'chance, %':>9}",
+            f"{'task':{width}}   {arrow}   {arrow}",
+        ]
+        for before, after in zip(self.untrained, self.trained, strict=True):
+            lines.append(
+                f"{after.task:{width}}   {before.knn:9.1f} -> {after.knn:<7.1f}   "
+                f"{before.linear:9.1f} -> {after.linear:<7.1f}   {after.chance:9.1f}"
+            )
+        return "\n".join(lines)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain values, for a JSON file."""
+        return asdict(self)
+
+
+def score_tasks(
+    backbone: nn.Module,
+    table: TaskTable,
+    view: View,
+    *,
+    batch_size: int = 256,
+    device: torch.device | str = "cpu",
+    workers: int = 0,
+) -> tuple[Score, ...]:
+    """Scores a backbone, as it is, on every task of a table.
+
+    Args:
+        backbone: maps (N, 3, H, W) images to (N, F) features.
+        table: the images and their tasks.
+        view: turns an image into a (3, H, W) tensor, of the same size for every image.
+        batch_size: images per forward pass.
+        device: where to run the backbone.
+        workers: processes that read images; 0 reads them in this process.
+
+    Returns:
+        One score per task, in the order of the table.
+
+    Raises:
+        DataError: an image cannot be read.
+        HostError: solo-learn is not installed.
+    """
+    train, val = (
+        extract_features(
+            backbone, files, view, batch_size=batch_size, device=device, workers=workers
+        )
+        for files in (table.train_files, table.val_files)
+    )
+
+    def score(task: Task) -> Score:
+        split = (train, task.train, val, task.val)
+        return Score(task.name, task.chance, knn_accuracy(*split), linear_accuracy(*split))
+
+    return tuple(score(task) for task in table.tasks)

@@ -1,0 +1,125 @@
+"""Which labels the images carry: a table of tasks, checked once, before anything is trained."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from mast_plugin.errors import DataError
+
+Row: TypeAlias = dict[str, str]
+
+SPLITS = ("train", "val")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One classification of the images.
+
+    Attributes:
+        name: the table's column.
+        classes: the classes' names; a label is an index into them.
+        train: (N,) labels of the training images, int64.
+        val: (M,) labels of the validation images, int64.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: Tensor
+    val: Tensor
+
+    @property
+    def chance(self) -> float:
+        """Accuracy in percent of always answering with the most frequent training class."""
+        answer = torch.bincount(self.train).argmax()
+        return 100 * (self.val == answer).float().mean().item()
+
+
+@dataclass(frozen=True)
+class TaskTable:
+    """The images of both splits and the tasks that they carry, in the same order.
+
+    Attributes:
+        train_files: paths of the N training images.
+        val_files: paths of the M validation images.
+        tasks: the tasks, in the order of the columns.
+    """
+
+    train_files: tuple[Path, ...]
+    val_files: tuple[Path, ...]
+    tasks: tuple[Task, ...]
+
+
+def read_tasks(table: Path, columns: Sequence[str] | None = None) -> TaskTable:
+    """Reads a table of tasks.
+
+    The first line names the columns: ``file`` (relative to the table's folder), ``split`` (train or
+    val), and one column per task, in which every distinct text is a class.
+
+    Args:
+        table: the CSV file.
+        columns: the tasks to read; by default all of them.
+
+    Raises:
+        DataError: the table cannot be read, lacks a column or a label, names an image that is not
+            there or names it twice, a class occurs in one split only, or a task has one class.
+    """
+    rows, header = _read_rows(table)
+    tasks = [name for name in header if name not in ("file", "split")]
+    if missing := {"file", "split", *(columns or ())} - set(header):
+        raise DataError(f"{table} lacks the columns {', '.join(sorted(missing))}; it has {header}.")
+    _check_images(table, rows)
+    by_split = {split: [row for row in rows if row["split"] == split] for split in SPLITS}
+    if len(rows) != sum(map(len, by_split.values())) or not all(by_split.values()):
+        found = sorted({row["split"] for row in rows})
+        raise DataError(
+            f"{table} must have images of the splits train and val only; it has {found}."
+        )
+    train, val = ([table.parent / row["file"] for row in by_split[split]] for split in SPLITS)
+    read = (_read_task(table, name, by_split) for name in columns or tasks)
+    return TaskTable(tuple(train), tuple(val), tuple(read))
+
+
+def _read_rows(table: Path) -> tuple[list[Row], list[str]]:
+    try:
+        with table.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file, restval="")
+            return list(reader), list(reader.fieldnames or ())
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"The table of tasks {table} cannot be read: {error}.") from error
+
+
+def _check_images(table: Path, rows: list[Row]) -> None:
+    """Refuses an image that is not there, or that is named twice: it could be in both splits."""
+    seen: set[str] = set()
+    for row in rows:
+        file = row["file"]
+        if file in seen:
+            raise DataError(f"{table} names {file} twice.")
+        if not (table.parent / file).is_file():
+            raise DataError(f"{table} names {file}, which is not in {table.parent}.")
+        seen.add(file)
+
+
+def _read_task(table: Path, name: str, by_split: dict[str, list[Row]]) -> Task:
+    texts = {split: [row[name] for row in by_split[split]] for split in SPLITS}
+    for split in SPLITS:
+        if "" in texts[split]:
+            file = by_split[split][texts[split].index("")]["file"]
+            raise DataError(f"{table} has no {name} for {file}.")
+    # The host's k-NN counts the classes of the validation split and fails on any further one.
+    if lonely := set(texts["train"]) ^ set(texts["val"]):
+        raise DataError(
+            f"{table}: the {name} {min(lonely)!r} occurs in one split only; "
+            "every class must occur in both."
+        )
+    classes = sorted(set(texts["train"]))
+    if len(classes) < 2:
+        raise DataError(f"{table}: every image has the same {name}, which is no task.")
+    index = {text: label for label, text in enumerate(classes)}
+    train, val = (torch.tensor([index[text] for text in texts[split]]) for split in SPLITS)
+    return Task(name, tuple(classes), train, val)

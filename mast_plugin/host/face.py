@@ -1,0 +1,50 @@
+"""What a host module must offer; the rest of the project uses nothing else of solo-learn."""
+
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any, Protocol
+
+from omegaconf import DictConfig
+from torch import nn
+
+Transform = Callable[[Any], Any]
+
+
+class Host(Protocol):
+    """The names that both host modules define."""
+
+    METHODS: dict[str, type]
+    """solo-learn's registry of methods, the very object."""
+    Method: Any
+    """Base class of our method: built from ``cfg``; ``forward`` gives ``logits`` and ``feats``,
+    ``training_step`` a mapping with ``loss`` and, for each output of ``forward``, the list of
+    what the views gave."""
+    Checkpointer: Any
+    """solo-learn's checkpoint callback, ``(cfg, logdir, frequency, keep_prev)``; it saves the last
+    epoch whatever the frequency."""
+    engine: ModuleType
+    """``pytorch_lightning`` or ``lightning.pytorch``."""
+
+    def build(self, cfg: DictConfig) -> Any:
+        """Build the method ``cfg.method`` from a resolved configuration."""
+
+    def backbone(self, model: Any) -> nn.Module:
+        """Return the network that outlives pretraining, without projector."""
+
+    def method_options(self, name: str) -> frozenset[str]:
+        """Names that ``method_kwargs`` may hold for a built-in method."""
+
+    def unscaled(self, group: dict[str, Any]) -> dict[str, Any]:
+        """Mark a parameter group so that LARS takes its gradients as they are."""
+
+    def trainer_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Translate Trainer options of the main branch (Lightning 2) to the engine's."""
+
+    def foreign_transform(self, trainer: Any, kind: type, make: Callable[[], Transform]) -> None:
+        """Replace the training transform where another script built the loader.
+
+        ``make()`` takes the place of a dataset's ``transform`` that is not of type ``kind``.
+        """
+
+    def complete_views(self, cfg: DictConfig) -> None:
+        """Add to our view blocks, in place, what the host's own script reads of every block."""

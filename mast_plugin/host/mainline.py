@@ -1,0 +1,107 @@
+"""solo-learn's main branch: OmegaConf ``cfg``, Lightning 2, ``backbone``."""
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lightning import pytorch as engine
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError
+from solo.methods import METHODS
+from solo.methods.base import BaseMethod as Method
+from solo.utils.checkpointer import Checkpointer as _Checkpointer
+from torch import nn
+
+from mast_plugin.errors import ConfigurationError, HostError
+from mast_plugin.host.checkpoint import complete
+from mast_plugin.host.face import Transform
+
+__all__ = ["METHODS", "Checkpointer", "Method", "engine"]
+
+Checkpointer = complete(_Checkpointer)
+
+
+def build(cfg: DictConfig) -> Any:
+    """Build the method ``cfg.method``; the host fills in the defaults of its options.
+
+    Raises:
+        ConfigurationError: an option that the method has no default for is missing.
+    """
+    try:
+        return METHODS[cfg.method](cfg)
+    except ConfigAttributeError as error:
+        raise ConfigurationError(
+            f"{error.full_key} is missing: {cfg.method} has no default for it"
+        ) from error
+
+
+def backbone(model: Any) -> nn.Module:
+    """Return the network that outlives pretraining."""
+    network: nn.Module = model.backbone
+    return network
+
+
+def method_options(name: str) -> frozenset[str]:
+    """Names of ``method_kwargs`` that a built-in method reads.
+
+    The host keeps no list of them, so they are read off its source: what is not mentioned there
+    as ``method_kwargs.<name>`` has no effect.
+    """
+    classes = [cls for cls in METHODS[name].__mro__ if cls.__module__.startswith("solo.")]
+    source = "\n".join(inspect.getsource(cls) for cls in classes)
+    return frozenset(re.findall(r"method_kwargs\.(\w+)", source))
+
+
+def unscaled(group: dict[str, Any]) -> dict[str, Any]:
+    """Mark a parameter group so that LARS takes its gradients as they are.
+
+    The host's LARS knows no such mark. A clipped rate never exceeds one, though, so an immense
+    trust coefficient makes the scale exactly one; other optimisers ignore both keys.
+    """
+    return {**group, "eta": 1e30, "clip_lr": True}
+
+
+def trainer_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options as they are, but for those that this Lightning does not have."""
+    known = inspect.signature(engine.Trainer.__init__).parameters
+    return {name: value for name, value in options.items() if name in known}
+
+
+def foreign_transform(trainer: Any, kind: type, make: Callable[[], Transform]) -> None:
+    """Replace the training transform where the host's own script built the loader.
+
+    Lightning makes the loader's iterator, and with it the workers' copies of the dataset, before
+    any hook that names the loader publicly; hence the look at the fit loop's source.
+    """
+    source = getattr(trainer.fit_loop, "_data_source", None)
+    dataset = getattr(getattr(source, "instance", None), "dataset", None)
+    if dataset is None or not hasattr(dataset, "transform"):
+        raise HostError(
+            "the training loader cannot be given MAST's routed views here: "
+            "pretrain with this project's own main_pretrain.py or mast-pretrain"
+        )
+    if not isinstance(dataset.transform, kind):
+        dataset.transform = make()
+
+
+def complete_views(cfg: DictConfig) -> None:
+    """Add to our view block what the host's own script reads of every block.
+
+    Its transform is built from these keys and then replaced (see :func:`foreign_transform`).
+    """
+    inert = OmegaConf.create(
+        {"rrc": {"enabled": False}}
+        | {
+            name: {"prob": 0.0}
+            for name in (
+                "color_jitter",
+                "grayscale",
+                "gaussian_blur",
+                "solarization",
+                "equalization",
+                "horizontal_flip",
+            )
+        }
+    )
+    cfg.augmentations = [OmegaConf.merge(inert, block) for block in cfg.augmentations]

@@ -1,0 +1,184 @@
+"""MAST as a method of solo-learn: the host's base, our head, our loss.
+
+Importing this module imports solo-learn; :func:`mast_plugin.register` does so when asked.
+"""
+
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from mast_plugin.data import normalisation
+from mast_plugin.distributed import gather
+from mast_plugin.errors import ConfigurationError
+from mast_plugin.head import SubspaceHead
+from mast_plugin.host import load_host
+from mast_plugin.loss import MASTTerms, mast_loss
+from mast_plugin.meter import SubspaceMeter
+from mast_plugin.options import MASTOptions
+from mast_plugin.plan import parse_pair
+from mast_plugin.route import RoutePolicy
+from mast_plugin.views.torchvision import RoutedViews
+
+_host = load_host()
+
+
+class MAST(_host.Method):  # type: ignore[misc, name-defined]
+    """Masked Augmentation Subspace Training (Huang et al., ICLR 2023; see docs/method.md).
+
+    Batches are ``[index, [view 1, view 2, route], label]``: views (N, 3, H, W), route (N, K) bool.
+
+    Args:
+        cfg: the main branch's configuration. ``augmentations`` holds the K routed types
+            (:mod:`mast_plugin.plan`), ``method_kwargs`` the options
+            (:class:`~mast_plugin.options.MASTOptions`).
+
+    Raises:
+        ConfigurationError: an unknown or impossible option, augmentation or device list.
+    """
+
+    def __init__(self, cfg: DictConfig) -> None:
+        self.plan = parse_pair(
+            OmegaConf.to_container(cfg.augmentations, resolve=True),
+            **normalisation(cfg.data.dataset),
+        )
+        self.options = MASTOptions.parse(cfg.get("method_kwargs") or {})
+        _refuse_unscalable_devices(cfg)
+        super().__init__(cfg)
+        options = self.options
+        self.head = SubspaceHead(
+            features_dim=self.features_dim,
+            hidden_dim=options.proj_hidden_dim,
+            embedding_dim=options.proj_output_dim,
+            num_types=len(self.plan.types),
+            subspace_share=options.subspace_share,
+            mask_spread=options.mask_spread,
+            masks=options.masks,
+            uncertainty=options.uncertainty,
+        )
+        self.subspaces = SubspaceMeter(self.plan.types)
+
+    @staticmethod
+    def add_and_assert_specific_cfg(cfg: DictConfig) -> DictConfig:
+        """Fill in the host's defaults; its base class calls this on the main branch."""
+        cfg = super(MAST, MAST).add_and_assert_specific_cfg(cfg)
+        _host.complete_views(cfg)
+        return cfg
+
+    @property
+    def routes(self) -> RoutePolicy:
+        """How routes are drawn."""
+        return RoutePolicy(self.options.full_route_prob, self.options.active_prob)
+
+    @property
+    def learnable_params(self) -> list[dict[str, Any]]:
+        """The host's groups, the projector's, and one each for masks and uncertainty.
+
+        Masks and uncertainty keep a rate of their own, without weight decay (which would pull
+        every mask towards one half) and without LARS (which ties a step to a parameter's norm).
+        """
+        groups = [
+            *super().learnable_params,
+            {"name": "projector", "params": list(self.head.projector.parameters())},
+        ]
+        own = {
+            "masks": (self.head.mask_parameters, self.options.mask_lr),
+            "uncertainty": (self.head.uncertainty_parameters, self.options.uncertainty_lr),
+        }
+        for name, (parameters, rate) in own.items():
+            if parameters:
+                group = {"name": name, "params": parameters, "lr": rate, "weight_decay": 0.0}
+                groups.append(_host.unscaled(group))
+        return groups
+
+    def setup(self, stage: str) -> None:
+        """Give the training data our routed views where solo-learn's own script built its loader.
+
+        Raises:
+            ConfigurationError: that script was asked to load through DALI.
+        """
+        if stage != "fit" or self.cfg.get("entry") == "mast_plugin":
+            return
+        if self.cfg.data.format == "dali":
+            raise ConfigurationError(
+                "solo-learn's own script cannot load MAST's routed views through DALI: run "
+                "mast-pretrain (or this project's main_pretrain.py) with data.format=dali, or "
+                "choose data.format=image_folder"
+            )
+        _host.foreign_transform(
+            self.trainer, RoutedViews, lambda: RoutedViews(self.plan, self.routes)
+        )
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Return the host's ``logits`` and ``feats`` (N, F) and the embedding ``z`` (N, D)."""
+        outputs: dict[str, Tensor] = super().forward(images)
+        outputs["z"] = self.head(outputs["feats"])
+        return outputs
+
+    def training_step(self, batch: list[Any], batch_idx: int) -> Tensor:
+        """Return the loss of one batch, the online classifier's included.
+
+        Raises:
+            ConfigurationError: the batch carries no route.
+        """
+        index, views, label = batch
+        if len(views) != 3:
+            raise ConfigurationError(
+                f"MAST needs batches of two views and their route, not of {len(views)} tensors: "
+                "load the data with mast_plugin.views.torchvision.RoutedViews"
+            )
+        *views, route = views
+        outputs = super().training_step([index, views, label], batch_idx)
+        route = gather(route)
+        terms = self._terms(outputs["feats"], outputs["z"], route)
+        self.subspaces.update(
+            route.sum(0), error=terms.type_error, log_variance=terms.type_log_variance
+        )
+        names = ("loss", "invariance", "variance", "covariance", "capacity", "uncertainty")
+        self.log_dict(
+            {f"mast/{name}": getattr(terms, name).detach() for name in names}, on_epoch=True
+        )
+        loss: Tensor = outputs["loss"] + terms.loss
+        return loss
+
+    def _terms(self, feats: list[Tensor], z: list[Tensor], route: Tensor) -> MASTTerms:
+        """Loss terms of the batch joined over all processes; the same on each of them.
+
+        ``route`` is joined already, ``feats`` and ``z`` are this process's two views.
+        """
+        log_variance = self.head.log_variance(*feats)
+        options = self.options
+        return mast_loss(
+            gather(z[0]),
+            gather(z[1]),
+            masks=self.head.masks,
+            route=route,
+            log_variance=None if log_variance is None else gather(log_variance),
+            invariance_weight=options.invariance_weight,
+            variance_weight=options.variance_weight,
+            covariance_weight=options.covariance_weight,
+            capacity_weight=options.capacity_weight if options.masks == "learned" else 0.0,
+            uncertainty_weight=options.uncertainty_weight,
+            subspace_share=options.subspace_share,
+            regulariser_mix=options.regulariser_mix,
+            weight_bounds=(options.min_pair_weight, options.max_pair_weight),
+        )
+
+    def on_train_epoch_end(self) -> None:
+        """Log size, effective dimension, overlap, error and log-variance of every subspace."""
+        with torch.no_grad():
+            self.log_dict(self.subspaces.compute(self.head.masks))
+
+
+def _refuse_unscalable_devices(cfg: DictConfig) -> None:
+    """Refuse the device lists from which the main branch's script scales the rate wrongly.
+
+    That script multiplies the learning rate by ``len(cfg.devices)``, which for ``auto`` is four.
+    """
+    devices = cfg.get("devices")
+    if isinstance(devices, str) and len(devices) > 1 and cfg.get("entry") != "mast_plugin":
+        raise ConfigurationError(
+            f"solo-learn's own script would scale the learning rate by the length of the text "
+            f'{devices!r}: write devices as a list such as [0,1], or as "1"'
+        )

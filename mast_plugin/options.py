@@ -1,0 +1,105 @@
+"""MAST's own options: ``method_kwargs`` of a configuration, parsed once and validated."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args
+
+from mast_plugin.errors import ConfigurationError
+
+MaskKind = Literal["learned", "fixed", "none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MASTOptions:
+    """Options of the method; the symbols are those of docs/method.md.
+
+    Raises:
+        ConfigurationError: for a value out of range; the message names the option and its range.
+    """
+
+    proj_hidden_dim: int = 2048
+    """Width of the projector's two hidden layers."""
+    proj_output_dim: int = 2048
+    """D, dimensions of the embedding that the masks divide."""
+
+    masks: MaskKind = "learned"
+    """``learned``; ``fixed``: random and never learned; ``none``: all ones (an ablation)."""
+    subspace_share: float = 0.9
+    """rho in (0, 1], the share of the dimensions that each subspace is held at."""
+    mask_spread: float = 1.0
+    """Standard deviation of the mask logits at the start; 0 starts all subspaces equal."""
+    mask_lr: float = 0.01
+    """Rate of the mask logits: absolute, scheduled, neither decayed nor scaled by LARS."""
+
+    uncertainty: bool = True
+    """Whether pairs are weighed by a learned uncertainty."""
+    uncertainty_lr: float = 0.001
+    """Rate of the uncertainty head: absolute, scheduled, neither decayed nor scaled by LARS."""
+    min_pair_weight: float = 0.8
+    max_pair_weight: float = 1.25
+    """Bounds of a pair's weight before the batch's weights are rescaled to mean one."""
+
+    full_route_prob: float = 0.8
+    """p_full, the probability that every augmentation type is active on a pair."""
+    active_prob: float = 0.7
+    """p_active, the probability of each type on the other pairs."""
+
+    invariance_weight: float = 25.0
+    variance_weight: float = 25.0
+    covariance_weight: float = 1.0
+    capacity_weight: float = 10.0
+    uncertainty_weight: float = 1.0
+    regulariser_mix: float = 0.5
+    """a in [0, 1], how far variance and covariance follow the masks instead of all dimensions."""
+
+    @classmethod
+    def parse(cls, method_kwargs: Mapping[str, Any]) -> "MASTOptions":
+        """Read ``method_kwargs``, refusing what is not an option of the method."""
+        names = [field.name for field in fields(cls)]
+        unknown = sorted(set(method_kwargs) - set(names))
+        if unknown:
+            raise ConfigurationError(
+                f"method_kwargs.{unknown[0]} is not an option of mast; its options are "
+                f"{', '.join(names)}"
+            )
+        return cls(**{name: _typed(cls, name, value) for name, value in method_kwargs.items()})
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if self.masks not in get_args(MaskKind):
+            raise _refusal("masks", self.masks, f"one of {', '.join(get_args(MaskKind))}")
+        for name in ("proj_hidden_dim", "proj_output_dim"):
+            if getattr(self, name) < 1:
+                raise _refusal(name, getattr(self, name), "at least 1")
+        for name in ("full_route_prob", "active_prob", "regulariser_mix"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise _refusal(name, getattr(self, name), "in [0, 1]")
+        if not 0.0 < self.subspace_share <= 1.0:
+            raise _refusal("subspace_share", self.subspace_share, "in (0, 1]")
+        if not 0.0 < self.min_pair_weight <= 1.0 <= self.max_pair_weight:
+            bounds = (self.min_pair_weight, self.max_pair_weight)
+            raise _refusal("min_pair_weight, max_pair_weight", bounds, "on both sides of 1")
+        for name, value in asdict(self).items():
+            if name.endswith(("_weight", "_lr", "_spread")) and not 0.0 <= value < float("inf"):
+                raise _refusal(name, value, "finite and not negative")
+
+
+def _typed(cls: type[MASTOptions], name: str, value: Any) -> Any:
+    """Return the value in the type of the option's default; whole numbers pass for floats."""
+    expected = type(getattr(cls, name))
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if expected is float and is_number:
+        return float(value)
+    if isinstance(value, expected) and isinstance(value, bool) == (expected is bool):
+        return value
+    raise _refusal(
+        name,
+        value,
+        {int: "a whole number", float: "a number"}.get(
+            expected, "true or false" if expected is bool else "a word"
+        ),
+    )
+
+
+def _refusal(name: str, value: Any, wanted: str) -> ConfigurationError:
+    return ConfigurationError(f"method_kwargs.{name} is {value!r}; it must be {wanted}")

@@ -1,0 +1,201 @@
+"""Configured blocks of augmentations, read once into immutable plans.
+
+A block is a mapping with ``crop_size``, ``num_crops``, optionally ``mean`` and ``std``, and one
+entry per augmentation type, whose options are ``prob``, ``strength`` and the type's parameters::
+
+    crop_size: 32
+    num_crops: 2
+    crop: {min_scale: 0.2}
+    color_jitter: {prob: 0.8, brightness: 0.4, contrast: 0.4, saturation: 0.2, hue: 0.1}
+    gaussian_blur: {prob: 0.5, strength: 0.5}
+
+A block that has ``rrc`` instead of ``crop`` is in solo-learn's dialect and is translated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mast_plugin.augmentation import JITTER_PARTS, TYPES, Augmentation
+from mast_plugin.check import channels, mapping, whole_number
+from mast_plugin.dialect import BLOCK_KEYS, translated
+from mast_plugin.errors import ConfigurationError
+
+Block = Mapping[str, Any]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+_REQUIRED = {"crop_size": 32, "num_crops": 2}
+"""What every block must say, with the example that its absence is answered with."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What can happen to a view.
+
+    Attributes:
+        crop_size: side of the square view in pixels, at least 1.
+        augmentations: in order of application, whatever the order given; those with ``prob`` 0
+            are left out.
+        mean: per channel (RGB), subtracted from values in [0, 1]; also what uncovered and erased
+            pixels are filled with.
+        std: per channel, what the difference is divided by; above 0.
+
+    Raises:
+        ConfigurationError: nothing left to apply, a type twice (``color_jitter`` contains four
+            others), or a number out of range.
+    """
+
+    crop_size: int
+    augmentations: tuple[Augmentation, ...]
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    def __post_init__(self) -> None:
+        order = list(TYPES)
+        present = sorted(
+            (augmentation for augmentation in self.augmentations if augmentation.prob > 0),
+            key=lambda augmentation: order.index(augmentation.name),
+        )
+        _refuse_overlap([augmentation.name for augmentation in present])
+        object.__setattr__(self, "crop_size", whole_number(self.crop_size, "crop_size"))
+        object.__setattr__(self, "augmentations", tuple(present))
+        object.__setattr__(self, "mean", channels(self.mean, "mean", 0.0))
+        object.__setattr__(self, "std", channels(self.std, "std", 1e-6))
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The names of the K augmentation types, in the order of a route's columns."""
+        return tuple(augmentation.name for augmentation in self.augmentations)
+
+    @property
+    def fill(self) -> tuple[int, int, int]:
+        """``mean`` as an 8-bit colour: within half a level of zero after normalisation."""
+        red, green, blue = (round(255 * value) for value in self.mean)
+        return red, green, blue
+
+    def __str__(self) -> str:
+        return f"{self.crop_size} px: {' -> '.join(str(each) for each in self.augmentations)}"
+
+
+@dataclass(frozen=True)
+class ViewSpec:
+    """One block: ``num_crops`` views per image (at least 1), each made by ``plan``."""
+
+    plan: Plan
+    num_crops: int
+
+    def __post_init__(self) -> None:
+        whole_number(self.num_crops, "num_crops")
+
+
+def parse_views(
+    blocks: Sequence[Block],
+    *,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+) -> tuple[ViewSpec, ...]:
+    """Reads blocks of either dialect.
+
+    Args:
+        blocks: plain mappings, one per kind of view.
+        mean: per channel, for blocks that name none.
+        std: per channel, for blocks that name none.
+
+    Raises:
+        ConfigurationError: anything unknown, missing, out of range or contradictory; the message
+            names the block, the key and the mend.
+    """
+    if isinstance(blocks, Mapping | str) or not isinstance(blocks, Sequence) or not blocks:
+        raise ConfigurationError(
+            "augmentations must be a list with at least one block such as "
+            "- {crop_size: 32, num_crops: 2, crop: {}, horizontal_flip: {}}"
+        )
+    specs = []
+    for index, block in enumerate(blocks):
+        try:
+            specs.append(_parse_block(block, mean, std))
+        except ConfigurationError as error:
+            raise ConfigurationError(f"augmentations[{index}]: {error}") from None
+    return tuple(specs)
+
+
+def parse_pair(
+    blocks: Sequence[Block],
+    *,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+) -> Plan:
+    """Reads the plan of MAST, whose two views are made alike.
+
+    Args:
+        blocks: one block with ``num_crops: 2``, or the same block twice with ``num_crops: 1``.
+        mean: as in :func:`parse_views`.
+        std: as in :func:`parse_views`.
+
+    Raises:
+        ConfigurationError: as in :func:`parse_views`, or not exactly two views made alike.
+    """
+    specs = parse_views(blocks, mean=mean, std=std)
+    if sum(spec.num_crops for spec in specs) != 2 or any(
+        spec.plan != specs[0].plan for spec in specs
+    ):
+        counts = ", ".join(str(spec.num_crops) for spec in specs)
+        raise ConfigurationError(
+            "MAST routes two views that are made alike: write one block with num_crops: 2 instead "
+            f"of {len(specs)} with num_crops {counts}"
+        )
+    return specs[0].plan
+
+
+def _parse_block(block: object, mean: Sequence[float], std: Sequence[float]) -> ViewSpec:
+    options = dict(mapping(block, "a block", "{crop_size: 32, num_crops: 2, crop: {}}"))
+    if "rrc" in options:
+        options = translated(options)
+    for key, example in _REQUIRED.items():
+        if key not in options:
+            raise ConfigurationError(f"{key!r} is missing: add for example {key}: {example}")
+    types = [key for key in options if key not in BLOCK_KEYS]
+    plan = Plan(
+        crop_size=options["crop_size"],
+        augmentations=tuple(_parse_augmentation(name, options[name]) for name in types),
+        mean=options.get("mean", mean),
+        std=options.get("std", std),
+    )
+    return ViewSpec(plan, options["num_crops"])
+
+
+def _parse_augmentation(name: str, given: object) -> Augmentation:
+    if name not in TYPES:
+        raise ConfigurationError(
+            f"unknown key {name!r}: use one of {', '.join((*BLOCK_KEYS, *TYPES))}"
+        )
+    settings = dict(mapping(given, name, "{prob: 0.5}"))
+    if "enabled" in settings:
+        raise ConfigurationError(
+            f"{name}'s 'enabled' is solo-learn's dialect, which goes with 'rrc': here set prob: 0 "
+            "or leave the type out"
+        )
+    prob = settings.pop("prob", TYPES[name].prob)
+    strength = settings.pop("strength", None)
+    augmentation = Augmentation(name, prob, settings)
+    return augmentation if strength is None else augmentation.scaled(strength)
+
+
+def _refuse_overlap(names: Sequence[str]) -> None:
+    if not names:
+        raise ConfigurationError(
+            f"no augmentation type is switched on: give at least one of {', '.join(TYPES)} "
+            "a prob above 0"
+        )
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigurationError(f"{name} is given twice: keep one of the two")
+        if name in JITTER_PARTS and "color_jitter" in names:
+            raise ConfigurationError(
+                f"color_jitter already contains {name}: keep color_jitter, or replace it by any "
+                f"of {', '.join(JITTER_PARTS)}"
+            )

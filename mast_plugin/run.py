@@ -1,0 +1,95 @@
+"""A run's folder: named by its configuration, so that only the same run is ever resumed."""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from mast_plugin.errors import ConfigurationError
+
+# What may change between an interruption and its resumption without changing what is computed.
+_INCIDENTAL = (
+    "checkpoint",
+    "auto_resume",
+    "resume_from_checkpoint",
+    "wandb",
+    "enable_progress_bar",
+    "evaluation",
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where a run writes, and the checkpoint that it goes on from.
+
+    Attributes:
+        folder: ``<checkpoint.dir>/<method>/<name>-<digest>``; a repetition of a run that is not
+            resumed gets ``-2``, ``-3`` and so on, so that nothing is overwritten.
+        resume_from: a checkpoint, or ``None`` for a fresh start.
+    """
+
+    folder: Path
+    resume_from: Path | None
+
+
+def open_run(cfg: DictConfig) -> Run:
+    """Choose the folder of a resolved configuration's run, without writing anything.
+
+    Raises:
+        ConfigurationError: ``resume_from_checkpoint`` does not exist.
+    """
+    base = Path(cfg.checkpoint.dir) / cfg.method / f"{cfg.name}-{_digest(cfg)}"
+    if cfg.resume_from_checkpoint is not None:
+        checkpoint = Path(cfg.resume_from_checkpoint)
+        if not checkpoint.is_file():
+            raise ConfigurationError(
+                f"resume_from_checkpoint names {checkpoint}, which does not exist: "
+                "give the path of a .ckpt file, or null to start afresh"
+            )
+        return Run(_unused(base), checkpoint)
+    if cfg.auto_resume.enabled:
+        return Run(base, latest_checkpoint(base))
+    return Run(_unused(base), None)
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """Return the checkpoint of the latest epoch in a folder, if there is one."""
+    epochs = {
+        int(match.group(1)): path
+        for path in folder.glob("*.ckpt")
+        if (match := re.search(r"ep=(\d+)\.ckpt$", path.name))
+    }
+    return epochs[max(epochs)] if epochs else None
+
+
+def keep_metrics(folder: Path) -> None:
+    """Move the metrics of an interrupted run aside: the engine's logger would delete them."""
+    metrics = folder / "metrics.csv"
+    if metrics.is_file():
+        count = len(list(folder.glob("metrics.before-*.csv")))
+        metrics.rename(folder / f"metrics.before-{count + 1}.csv")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file, creating its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _digest(cfg: DictConfig) -> str:
+    content = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(content, dict)
+    essential = {key: value for key, value in content.items() if key not in _INCIDENTAL}
+    return hashlib.sha256(json.dumps(essential, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _unused(base: Path) -> Path:
+    candidate, count = base, 1
+    while candidate.exists():
+        count += 1
+        candidate = base.with_name(f"{base.name}-{count}")
+    return candidate
