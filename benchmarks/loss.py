@@ -76,7 +76,7 @@ def interleaved_seconds(steps: list[Step], rounds: int) -> list[float]:
     for _ in range(rounds + 1):
         for step, times in zip(steps, seconds, strict=True):
             start = time.perf_counter()
-            step().backward()
+            torch.autograd.backward(step())
             times.append(time.perf_counter() - start)
     return [statistics.median(times[1:]) for times in seconds]  # the first round warms up
 
@@ -86,7 +86,7 @@ def peak_bytes(step: Step) -> int:
     with profile(
         activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True
     ) as profiler:
-        step().backward()
+        torch.autograd.backward(step())
     with tempfile.TemporaryDirectory() as folder:
         trace = Path(folder) / "trace.json"
         profiler.export_chrome_trace(str(trace))

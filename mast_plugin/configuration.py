@@ -13,63 +13,6 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mast_plugin.errors import ConfigurationError, DataError
 
-_DEFAULTS: dict[str, Any] = {
-    "seed": 5,
-    "max_epochs": "???",
-    "accelerator": "auto",
-    "devices": "auto",
-    "num_nodes": 1,
-    "strategy": "auto",
-    "precision": "32-true",
-    "accumulate_grad_batches": 1,
-    "resume_from_checkpoint": None,
-    "method_kwargs": {},
-    "augmentations": "???",
-    "momentum": {"base_tau": 0.99, "final_tau": 1.0, "classifier": False},
-    "backbone": {"name": "resnet18", "kwargs": {}},
-    "data": {
-        "dataset": "custom",
-        "train_path": "???",
-        "val_path": None,
-        "format": "image_folder",
-        "no_labels": False,
-        "fraction": -1,
-        "num_workers": 4,
-        "check": "auto",
-        "num_classes": None,
-        "num_large_crops": None,
-        "num_small_crops": None,
-    },
-    "optimizer": {
-        "name": "sgd",
-        "batch_size": 256,
-        "lr": 0.3,
-        "classifier_lr": 0.1,
-        "weight_decay": 1e-4,
-        "exclude_bias_n_norm_wd": False,
-        "kwargs": {},
-    },
-    "scheduler": {
-        "name": "warmup_cosine",
-        "warmup_epochs": 10,
-        "warmup_start_lr": 3e-5,
-        "min_lr": 0.0,
-        "lr_decay_steps": None,
-        "interval": "step",
-    },
-    "knn_eval": {"enabled": False, "k": 20, "distance_func": "euclidean"},
-    "checkpoint": {"enabled": True, "dir": "trained_models", "frequency": 1, "keep_prev": False},
-    "auto_resume": {"enabled": False, "max_hours": None},
-    "performance": {"disable_channel_last": False},
-    "dali": {"device": "auto", "encode_indexes_into_labels": False},
-    "wandb": {"enabled": False, "entity": None, "project": "mast", "offline": False},
-    "auto_umap": {"enabled": False},
-    "evaluation": {"dataset": None},
-    "name": None,
-    "method": "mast",
-    "debug_augmentations": False,
-}
-
 _OPTIMIZER_KWARGS: dict[str, dict[str, Any]] = {
     "sgd": {"momentum": 0.9},
     "lars": {"momentum": 0.9, "eta": 1e-3, "clip_lr": False, "exclude_bias_n_norm": False},
@@ -152,8 +95,10 @@ def resolve(cfg: DictConfig) -> DictConfig:
         ConfigurationError: something is missing, unknown or impossible.
     """
     given = _interpolated(cfg)
-    _refuse_unknown(given, _DEFAULTS, "")
-    complete = OmegaConf.merge(OmegaConf.create(_DEFAULTS), OmegaConf.create(given))
+    base = OmegaConf.load(shipped_directory() / "base.yaml")
+    assert isinstance(base, DictConfig)
+    _refuse_unknown(given, OmegaConf.to_container(base), "")
+    complete = OmegaConf.merge(base, given)
     assert isinstance(complete, DictConfig)
     missing = sorted(OmegaConf.missing_keys(complete))
     if missing:

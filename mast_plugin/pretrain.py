@@ -214,3 +214,7 @@ class _Scoring:
         comparison = Comparison(untrained, self.scores())
         write_json(folder / "evaluation.json", comparison.as_dict())
         return comparison
+
+
+if __name__ == "__main__":
+    main()

@@ -82,6 +82,11 @@ def test_a_single_type_weighs_by_its_squared_mask():
     torch.testing.assert_close(weights, expected)
 
 
+def test_small_masks_keep_their_ratio():
+    weights = pair_weights(torch.tensor([[2e-5, 1e-5]]), torch.tensor([[True]]))
+    torch.testing.assert_close(weights, torch.tensor([[0.8, 0.2]]))
+
+
 def test_a_dimension_outside_one_mask_still_answers_for_the_other_types():
     z1, z2, _ = draw(2, 3)
     z2 = z1 + torch.tensor([1.0, 0.0, 0.0])
@@ -211,6 +216,7 @@ EXTREMES = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:Anomaly Detection has been enabled")
 @pytest.mark.parametrize("extreme", EXTREMES, ids=lambda extreme: extreme.__name__)
 @pytest.mark.parametrize("num_images", [4, 24])
 def test_values_and_gradients_stay_finite(extreme, num_images):
@@ -220,7 +226,8 @@ def test_values_and_gradients_stay_finite(extreme, num_images):
     for tensor in inputs:
         tensor.requires_grad_()
     terms = mast_loss(z1, z2, **options, regulariser_mix=1.0)
-    terms.loss.backward()
+    with torch.autograd.set_detect_anomaly(True):  # no NaN on the way either
+        terms.loss.backward()
     assert all(term.isfinite().all() for term in terms)
     assert all(tensor.grad.isfinite().all() for tensor in inputs)
 

@@ -6,10 +6,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mast_plugin.errors import HostError
+from mast_plugin.host.quiet import host_imports_quiet
 
 NEIGHBOURS = 20
 TEMPERATURE = 0.07
-INVERSE_L2 = 0.01
+L2_WEIGHT = 0.02
 
 
 def knn_accuracy(
@@ -52,7 +53,8 @@ def knn_accuracy(
 
 def _host_classifier() -> Any:
     try:
-        from solo.utils.knn import WeightedKNNClassifier
+        with host_imports_quiet():
+            from solo.utils.knn import WeightedKNNClassifier
     except ImportError as error:
         raise HostError("The k-NN accuracy needs solo-learn; install one of the hosts.") from error
     return WeightedKNNClassifier
@@ -64,7 +66,7 @@ def linear_accuracy(
     val: Tensor,
     val_labels: Tensor,
     *,
-    inverse_l2: float = INVERSE_L2,
+    l2_weight: float = L2_WEIGHT,
     iterations: int = 200,
 ) -> float:
     """Accuracy of a multinomial logistic regression on standardised features, fitted by L-BFGS.
@@ -74,9 +76,8 @@ def linear_accuracy(
         train_labels: (N,) labels.
         val: (M, F) features.
         val_labels: (M,) labels.
-        inverse_l2: C of scikit-learn, > 0: the objective is C times the *sum* of the N losses, plus
-            half the squared norm of the weights.  A fixed value, for a quick table; this project's
-            choice.
+        l2_weight: weight of half the squared norm beside the *mean* loss, > 0.  A fixed value, for
+            a quick table; this project's choice.
         iterations: an upper bound; the default strength needs far fewer.
 
     Returns:
@@ -86,6 +87,7 @@ def linear_accuracy(
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
+    inverse_l2 = 1 / (l2_weight * len(train))  # scikit-learn weighs the sum of the losses
     model = make_pipeline(
         StandardScaler(), LogisticRegression(C=inverse_l2, max_iter=iterations, tol=1e-3)
     )

@@ -1,0 +1,72 @@
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+from PIL import Image
+
+from mast_plugin.configuration import shipped_directory
+from mast_plugin.registration import register_resolvers
+
+# The tests' images and networks are tiny: more threads only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+CHECKOUT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes of eight noisy images, 20 x 24 px."""
+    root = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    for name in ("ant", "bee", "cat"):
+        (root / name).mkdir()
+        for index in range(8):
+            pixels = rng.integers(0, 256, (20, 24, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{index}.png")
+    return root
+
+
+@pytest.fixture
+def small(image_folder: Path, tmp_path: Path):
+    """Compose a shipped configuration, cut down to two steps on the image folder."""
+
+    def compose_small(name: str = "mast", *overrides: str) -> DictConfig:
+        register_resolvers()
+        with initialize_config_dir(str(shipped_directory()), version_base="1.2"):
+            return compose(
+                name,
+                overrides=[
+                    f"data.train_path={image_folder}",
+                    f"checkpoint.dir={tmp_path / 'runs'}",
+                    "evaluation.dataset=null",
+                    "optimizer.batch_size=8",
+                    "max_epochs=1",
+                    "log_every_n_steps=1",
+                    "data.num_workers=0",
+                    "method_kwargs.proj_hidden_dim=16",
+                    "method_kwargs.proj_output_dim=24",
+                    "+limit_train_batches=2",
+                    "enable_progress_bar=false",
+                    "+enable_model_summary=false",
+                    *overrides,
+                ],
+            )
+
+    return compose_small
+
+
+@pytest.fixture(scope="session")
+def host():
+    """The installed solo-learn, with MAST registered."""
+    from mast_plugin import register
+    from mast_plugin.host import load_host
+
+    with warnings.catch_warnings():
+        # torchmetrics and the engines deprecate parts of each other while they are imported.
+        warnings.simplefilter("ignore")
+        register()
+        return load_host()

@@ -1,0 +1,104 @@
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from mast_plugin.configuration import resolve
+from mast_plugin.data import (
+    check_images,
+    num_classes,
+    training_images,
+    training_loader,
+    validation_loader,
+)
+from mast_plugin.errors import ConfigurationError, DataError
+from mast_plugin.views.torchvision import CentredView
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    for name in ("ant", "bee"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        for index in range(6):
+            colour = (40 * index, 0, 200 if name == "bee" else 0)
+            Image.new("RGB", (16, 16), colour).save(tmp_path / "train" / name / f"{index}.png")
+    return tmp_path / "train"
+
+
+def opened(small, folder, *overrides):
+    return training_images(resolve(small("mast", f"data.train_path={folder}", *overrides)))
+
+
+def test_loader_gives_indexed_views_and_drops_the_short_batch(small, folder):
+    cfg = resolve(small("mast", f"data.train_path={folder}"))
+    torch.manual_seed(0)
+    batches = list(training_loader(cfg, training_images(cfg), CentredView(32)))
+    assert len(batches) == 1
+    index, views, label = batches[0]
+    assert views.shape == (8, 3, 32, 32)
+    assert all((i >= 6) == bool(target) for i, target in zip(index, label, strict=True))
+
+
+def test_validation_keeps_every_image(small, folder):
+    cfg = resolve(small("mast", f"data.val_path={folder}"))
+    loader = validation_loader(cfg, CentredView(32))
+    assert sum(len(label) for _, label in loader) == 12
+    assert validation_loader(resolve(small("mast")), CentredView(32)) is None
+
+
+def test_unlabelled_images_are_found_at_any_depth_and_share_a_label(small, folder):
+    cfg = resolve(small("mast", f"data.train_path={folder}", "data.no_labels=true"))
+    images = training_images(cfg)
+    assert len(images) == 12 and num_classes(cfg) == 1
+    (_, _, label), *_ = list(training_loader(cfg, images, CentredView(32)))
+    assert not label.any()
+
+
+def test_fraction_keeps_a_share_that_the_seed_decides(small, folder):
+    overrides = ("data.fraction=0.75", "optimizer.batch_size=2")
+    first, again, other = (
+        opened(small, folder, *overrides, f"seed={seed}").indices for seed in (1, 1, 2)
+    )
+    assert len(first) == 9 and first == again and first != other
+
+
+@pytest.mark.parametrize(
+    ("overrides", "error", "message"),
+    [
+        (["data.train_path=/nowhere"], DataError, "/nowhere does not exist"),
+        (["optimizer.batch_size=13"], DataError, "12 images, fewer than one batch"),
+        (["data.fraction=2"], ConfigurationError, "data.fraction is 2"),
+        (["data.dataset=mnist"], ConfigurationError, "one of cifar10, .*custom"),
+        (["data.format=h5"], ConfigurationError, "data.format is 'h5'"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_refused(overrides, error, message, small, folder):
+    with pytest.raises(error, match=message):
+        opened(small, folder, *overrides)
+
+
+def test_an_empty_class_folder_is_named(small, folder):
+    (folder / "cow").mkdir()
+    with pytest.raises(DataError, match="cow holds no images"):
+        opened(small, folder)
+
+
+def test_a_folder_without_classes_is_refused(small, folder):
+    with pytest.raises(DataError, match="no class folders.*data.no_labels=true"):
+        opened(small, folder / "ant")
+
+
+def test_an_unreadable_image_is_named_unless_the_check_is_off(small, folder):
+    whole = (folder / "ant" / "3.png").read_bytes()
+    (folder / "ant" / "3.png").write_bytes(whole[: len(whole) // 2])
+    (folder / "bee" / "1.png").write_text("not an image")
+    with pytest.raises(DataError, match=r"ant/3.png cannot be read .*\(and 1 more\)"):
+        opened(small, folder)
+    images = opened(small, folder, "data.check=false")
+    with pytest.raises(DataError, match=r"ant/3.png cannot be read as an image"):
+        images[3]
+
+
+def test_checking_good_images_is_silent(folder):
+    check_images(str(path) for path in folder.rglob("*.png"))

@@ -1,0 +1,136 @@
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from mast_plugin.configuration import resolve, with_crops
+from mast_plugin.data import IndexedImages, training_images
+from mast_plugin.errors import ConfigurationError
+from mast_plugin.host import host_kind
+from mast_plugin.loss import mast_loss
+from mast_plugin.views.torchvision import RoutedViews
+
+
+@pytest.fixture
+def model(host, small):
+    torch.manual_seed(0)
+    return host.build(with_crops(resolve(small("mast")), [32], [2], num_classes=3))
+
+
+@pytest.fixture
+def batch(model, small):
+    cfg = resolve(small("mast"))
+    torch.manual_seed(1)
+    images = IndexedImages(training_images(cfg), RoutedViews(model.plan, model.routes), False)
+    return next(iter(DataLoader(images, batch_size=12)))
+
+
+def test_forward_keeps_the_contract_of_the_host(model):
+    out = model(torch.randn(4, 3, 32, 32))
+    assert out["logits"].shape == (4, 3)
+    assert out["feats"].shape == (4, 512)
+    assert out["z"].shape == (4, 24)
+
+
+def test_no_parameter_of_ours_is_mistaken_for_the_backbone(model):
+    ours = [name for name, _ in model.named_parameters() if name.startswith("head.")]
+    assert ours and not any("backbone" in name or "encoder" in name for name in ours)
+
+
+def test_training_step_is_the_loss_of_the_outputs_with_the_options(model, batch):
+    logged = {}
+    model.log_dict = lambda values, **_: logged.update(values)
+    outputs = {}
+    original = model.head.forward
+    model.head.forward = lambda f: outputs.setdefault(len(outputs), (f, original(f)))[1]
+    model.knn_eval = False
+    loss = model.training_step(batch, 0)
+    (f1, z1), (f2, z2) = outputs[0], outputs[1]
+    o = model.options
+    expected = mast_loss(
+        z1,
+        z2,
+        masks=model.head.masks,
+        route=batch[1][2],
+        log_variance=model.head.log_variance(f1, f2),
+        invariance_weight=o.invariance_weight,
+        variance_weight=o.variance_weight,
+        covariance_weight=o.covariance_weight,
+        capacity_weight=o.capacity_weight,
+        uncertainty_weight=o.uncertainty_weight,
+        subspace_share=o.subspace_share,
+        regulariser_mix=o.regulariser_mix,
+        weight_bounds=(o.min_pair_weight, o.max_pair_weight),
+    )
+    torch.testing.assert_close(loss, expected.loss + logged["train_class_loss"])
+    for name in ("invariance", "variance", "covariance", "capacity", "uncertainty"):
+        torch.testing.assert_close(logged[f"mast/{name}"], getattr(expected, name).detach())
+
+
+def test_every_parameter_learns(model, batch):
+    model.log_dict = lambda *_, **__: None
+    model.training_step(batch, 0).backward()
+    idle = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    # The last layer of the uncertainty head starts at zero, so nothing reaches those before it yet.
+    assert all(name.startswith("head.uncertainty") for name in idle), idle
+
+
+def test_epoch_end_logs_every_subspace(model, batch):
+    logged = {}
+    model.log_dict = lambda values, **_: logged.update(values)
+    model.training_step(batch, 0)
+    model.on_train_epoch_end()
+    measures = ("size", "effective_dimension", "overlap", "error", "log_variance")
+    for kind in model.plan.types:
+        assert {f"subspace/{kind}/{measure}" for measure in measures} <= set(logged)
+
+
+def test_a_batch_without_route_is_refused(model, batch):
+    index, views, label = batch
+    with pytest.raises(ConfigurationError, match="two views and their route"):
+        model.training_step([index, views[:2], label], 0)
+
+
+def test_a_text_of_devices_is_refused_outside_of_our_entry(host, small):
+    cfg = with_crops(resolve(small("mast", "devices=auto")), [32], [2], num_classes=3)
+    cfg.entry = "elsewhere"
+    with pytest.raises(ConfigurationError, match="length of the text 'auto'"):
+        host.build(cfg)
+
+
+@pytest.mark.parametrize(("masks", "uncertainty"), [("fixed", True), ("none", False)])
+def test_ablations_train(masks, uncertainty, host, small):
+    overrides = [f"method_kwargs.masks={masks}", f"method_kwargs.uncertainty={uncertainty}"]
+    cfg = with_crops(resolve(small("mast", *overrides)), [32], [2], num_classes=3)
+    model = host.build(cfg)
+    names = {group.get("name") for group in model.learnable_params}
+    assert "masks" not in names and ("uncertainty" in names) == uncertainty
+
+
+@pytest.mark.skipif(host_kind() != "mainline", reason="the release ships no script of its own")
+def test_the_hosts_own_loader_is_given_routed_views(host, small):
+    from solo.data.pretrain_dataloader import (
+        FullTransformPipeline,
+        NCropAugmentation,
+        build_transform_pipeline,
+        prepare_dataloader,
+        prepare_datasets,
+    )
+
+    cfg = with_crops(resolve(small("mast")), [32], [2], num_classes=3)
+    cfg.entry = "elsewhere"
+    cfg.devices = "1"
+    model = host.build(cfg)
+    pipelines = [
+        NCropAugmentation(build_transform_pipeline("custom", block), block.num_crops)
+        for block in cfg.augmentations
+    ]
+    transform = FullTransformPipeline(pipelines)
+    dataset = prepare_datasets("custom", transform, train_data_path=cfg.data.train_path)
+    loader = prepare_dataloader(dataset, batch_size=8, num_workers=2)
+    loader.pin_memory = False
+    trainer = host.engine.Trainer(
+        max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, limit_train_batches=1,
+    )
+    trainer.fit(model, loader)
+    assert isinstance(dataset.transform, RoutedViews)

@@ -1,0 +1,38 @@
+import pytest
+
+from mast_plugin.errors import ConfigurationError
+from mast_plugin.options import MASTOptions
+
+
+def test_whole_numbers_pass_for_floats():
+    options = MASTOptions.parse({"invariance_weight": 10, "masks": "fixed", "uncertainty": False})
+    assert options.invariance_weight == 10.0 and isinstance(options.invariance_weight, float)
+    assert options.masks == "fixed" and options.uncertainty is False
+
+
+def test_unknown_option_is_refused_with_those_that_exist():
+    with pytest.raises(ConfigurationError, match=r"sim_loss_weight is not .*invariance_weight"):
+        MASTOptions.parse({"sim_loss_weight": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("masks", "hard"),
+        ("proj_output_dim", 0),
+        ("proj_hidden_dim", 0.5),
+        ("full_route_prob", 1.1),
+        ("active_prob", -0.1),
+        ("regulariser_mix", 2),
+        ("subspace_share", 0),
+        ("min_pair_weight", 1.1),
+        ("max_pair_weight", 0.9),
+        ("invariance_weight", -1),
+        ("mask_lr", float("nan")),
+        ("uncertainty", 1),
+        ("mask_spread", "wide"),
+    ],
+)
+def test_impossible_value_is_refused_by_name(name, value):
+    with pytest.raises(ConfigurationError, match=name):
+        MASTOptions.parse({name: value})

@@ -1,0 +1,54 @@
+from pathlib import Path
+
+import pytest
+
+from mast_plugin.configuration import resolve
+from mast_plugin.errors import ConfigurationError
+from mast_plugin.run import keep_metrics, latest_checkpoint, open_run
+
+
+def folder(small, *overrides) -> Path:
+    return open_run(resolve(small("mast", *overrides))).folder
+
+
+def test_a_folder_belongs_to_one_configuration(small):
+    assert folder(small) == folder(small)
+    assert folder(small) != folder(small, "seed=6")
+    assert folder(small) != folder(small, "method_kwargs.mask_lr=0.5")
+
+
+def test_where_and_how_results_are_kept_does_not_make_another_run(small, tmp_path):
+    elsewhere = folder(small, f"checkpoint.dir={tmp_path / 'other'}", "checkpoint.frequency=5")
+    assert elsewhere.name == folder(small).name
+
+
+def test_a_repetition_overwrites_nothing(small):
+    first = folder(small)
+    first.mkdir(parents=True)
+    assert folder(small) == first.with_name(f"{first.name}-2")
+
+
+def test_auto_resume_finds_the_latest_epoch_of_the_same_run(small):
+    fresh = open_run(resolve(small("mast", "auto_resume.enabled=true")))
+    assert fresh.resume_from is None
+    fresh.folder.mkdir(parents=True)
+    for epoch in (2, 10):
+        (fresh.folder / f"mast-x-ep={epoch}.ckpt").touch()
+    again = open_run(resolve(small("mast", "auto_resume.enabled=true")))
+    assert again.folder == fresh.folder
+    assert again.resume_from == fresh.folder / "mast-x-ep=10.ckpt"
+    assert open_run(resolve(small("mast", "auto_resume.enabled=true", "seed=9"))).resume_from is None
+
+
+def test_a_missing_checkpoint_is_refused(small):
+    with pytest.raises(ConfigurationError, match="gone.ckpt, which does not exist"):
+        open_run(resolve(small("mast", "resume_from_checkpoint=gone.ckpt")))
+
+
+def test_metrics_of_an_interrupted_run_are_moved_aside(tmp_path):
+    for content in ("one", "two"):
+        (tmp_path / "metrics.csv").write_text(content)
+        keep_metrics(tmp_path)
+    assert (tmp_path / "metrics.before-1.csv").read_text() == "one"
+    assert (tmp_path / "metrics.before-2.csv").read_text() == "two"
+    assert latest_checkpoint(tmp_path) is None
