@@ -51,6 +51,11 @@ _SCHEDULERS = ("warmup_cosine", "step", "none")
 _FREE_FORM = ("method_kwargs", "kwargs", "auto_umap")
 
 
+def plain(node: Any) -> Any:
+    """Return a configuration's node as plain lists and dictionaries, interpolations resolved."""
+    return OmegaConf.to_container(node, resolve=True)
+
+
 def shipped_directory() -> Path:
     """Return the folder of the shipped configurations: beside the package, or inside a wheel's."""
     package = Path(__file__).parent
@@ -97,7 +102,7 @@ def resolve(cfg: DictConfig) -> DictConfig:
     given = _interpolated(cfg)
     base = OmegaConf.load(shipped_directory() / "base.yaml")
     assert isinstance(base, DictConfig)
-    _refuse_unknown(given, OmegaConf.to_container(base), "")
+    _refuse_unknown(given, plain(base), "")
     complete = OmegaConf.merge(base, given)
     assert isinstance(complete, DictConfig)
     missing = sorted(OmegaConf.missing_keys(complete))

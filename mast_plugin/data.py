@@ -141,7 +141,7 @@ def validation_loader(cfg: DictConfig, transform: Transform) -> DataLoader[Any] 
     if data.no_labels or (data.val_path is None and data.dataset in _FOLDERS):
         return None
     root = Path(data.val_path or data.train_path)
-    images: Any = _open(data.dataset, root, train=False, labelled=True)
+    images = _open(data.dataset, root, train=False, labelled=True)
     images.transform = transform
     return _loader(cfg, images, shuffle=False, drop_last=False)
 
@@ -167,7 +167,7 @@ def _failure(path: str) -> str | None:
     return None
 
 
-def _open(dataset: str, root: Path, *, train: bool, labelled: bool) -> Dataset[Any]:
+def _open(dataset: str, root: Path, *, train: bool, labelled: bool) -> Any:
     if dataset in _FOLDERS:
         return _folder(root, labelled)
     try:
@@ -183,7 +183,7 @@ def _open(dataset: str, root: Path, *, train: bool, labelled: bool) -> Dataset[A
         ) from error
 
 
-def _folder(root: Path, labelled: bool) -> Dataset[Any]:
+def _folder(root: Path, labelled: bool) -> Any:
     if not root.is_dir():
         raise DataError(
             f"the image folder {root} does not exist: set data.train_path (or val_path)"

@@ -195,7 +195,9 @@ def _draw_scene(
 
     spread = specification.hue_spread / 2
     hue_turns = (hue + dice.between(-spread, spread)) / specification.hues
-    ink = colorsys.hsv_to_rgb(hue_turns % 1, dice.between(*specification.ink_saturation), dice.between(*specification.ink))
+    ink = colorsys.hsv_to_rgb(
+        hue_turns % 1, dice.between(*specification.ink_saturation), dice.between(*specification.ink)
+    )
     paper = _draw_paper(background, specification, dice)
 
     edge_px = specification.sizes_px[size]
@@ -218,7 +220,9 @@ def _draw_scene(
 def _draw_paper(background: int, specification: Specification, dice: _Dice) -> NDArray[np.float64]:
     """A background of any colour, (side, side, 3), with one of the textures on it."""
     colour = colorsys.hsv_to_rgb(
-        dice.between(0, 1), dice.between(0, specification.paper_saturation), dice.between(*specification.paper)
+        dice.between(0, 1),
+        dice.between(0, specification.paper_saturation),
+        dice.between(*specification.paper),
     )
     contrast = dice.between(*specification.contrast)
     low, high = specification.period_px

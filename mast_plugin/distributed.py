@@ -32,4 +32,4 @@ def gather(local: Tensor) -> Tensor:
         parts = [torch.empty_like(local) for _ in range(world_size())]
         dist.all_gather(parts, local.contiguous())
         return torch.cat(parts)
-    return torch.cat(all_gather(local.contiguous()))
+    return torch.cat(all_gather(local.contiguous()))  # type: ignore[no-untyped-call]

@@ -6,9 +6,10 @@ Importing this module imports solo-learn; :func:`mast_plugin.register` does so w
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor
 
+from mast_plugin.configuration import plain
 from mast_plugin.data import normalisation
 from mast_plugin.distributed import gather
 from mast_plugin.errors import ConfigurationError
@@ -40,7 +41,7 @@ class MAST(_host.Method):  # type: ignore[misc, name-defined]
 
     def __init__(self, cfg: DictConfig) -> None:
         self.plan = parse_pair(
-            OmegaConf.to_container(cfg.augmentations, resolve=True),
+            plain(cfg.augmentations),
             **normalisation(cfg.data.dataset),
         )
         self.options = MASTOptions.parse(cfg.get("method_kwargs") or {})

@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from mast_plugin.errors import ConfigurationError
-
-MaskKind = Literal["learned", "fixed", "none"]
+from mast_plugin.head import MaskMode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,10 +21,10 @@ class MASTOptions:
     proj_output_dim: int = 2048
     """D, dimensions of the embedding that the masks divide."""
 
-    masks: MaskKind = "learned"
+    masks: MaskMode = "learned"
     """``learned``; ``fixed``: random and never learned; ``none``: all ones (an ablation)."""
     subspace_share: float = 0.9
-    """rho in (0, 1], the share of the dimensions that each subspace is held at."""
+    """rho in (0, 1), the share of the dimensions that each subspace is held at."""
     mask_spread: float = 1.0
     """Standard deviation of the mask logits at the start; 0 starts all subspaces equal."""
     mask_lr: float = 0.01
@@ -66,16 +65,16 @@ class MASTOptions:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        if self.masks not in get_args(MaskKind):
-            raise _refusal("masks", self.masks, f"one of {', '.join(get_args(MaskKind))}")
+        if self.masks not in get_args(MaskMode):
+            raise _refusal("masks", self.masks, f"one of {', '.join(get_args(MaskMode))}")
         for name in ("proj_hidden_dim", "proj_output_dim"):
             if getattr(self, name) < 1:
                 raise _refusal(name, getattr(self, name), "at least 1")
         for name in ("full_route_prob", "active_prob", "regulariser_mix"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise _refusal(name, getattr(self, name), "in [0, 1]")
-        if not 0.0 < self.subspace_share <= 1.0:
-            raise _refusal("subspace_share", self.subspace_share, "in (0, 1]")
+        if not 0.0 < self.subspace_share < 1.0:
+            raise _refusal("subspace_share", self.subspace_share, "in (0, 1)")
         if not 0.0 < self.min_pair_weight <= 1.0 <= self.max_pair_weight:
             bounds = (self.min_pair_weight, self.max_pair_weight)
             raise _refusal("min_pair_weight, max_pair_weight", bounds, "on both sides of 1")

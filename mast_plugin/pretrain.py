@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from mast_plugin.configuration import (
     absolute_config_path,
+    plain,
     refuse_unknown_options,
     resolve,
     with_crops,
@@ -18,7 +19,7 @@ from mast_plugin.configuration import (
 )
 from mast_plugin.errors import ConfigurationError, MASTError
 from mast_plugin.registration import register, register_resolvers
-from mast_plugin.run import Run, keep_metrics, open_run, write_json
+from mast_plugin.run import Run, keep_metrics, open_run
 
 
 def main() -> None:
@@ -44,8 +45,8 @@ class Pretrained:
     """What a run ends with.
 
     Attributes:
-        folder: checkpoints, ``metrics.csv``, ``args.json`` and, where tasks were scored,
-            ``evaluation.json``.
+        folder: checkpoints, ``metrics.csv``, ``args.json``; where tasks were scored,
+            ``evaluation.json``; of MAST, ``routes.png``.
         comparison: scores of the network before and after, or ``None`` without tasks.
         metrics: what the run logged last, by name.
     """
@@ -76,9 +77,11 @@ def pretrain(cfg: DictConfig) -> Pretrained:
     """
     cfg = resolve(cfg)
     from mast_plugin import data
+    from mast_plugin.evaluation.scoring import Scoring
     from mast_plugin.host import load_host
+    from mast_plugin.views.choice import chosen_views
 
-    views = _views(cfg)
+    views = chosen_views(cfg)
     images = data.training_images(cfg)
     cfg = with_crops(cfg, views.crop_sizes, views.num_crops, data.num_classes(cfg))
     host = load_host()
@@ -92,8 +95,8 @@ def pretrain(cfg: DictConfig) -> Pretrained:
         import torch
 
         model = model.to(memory_format=torch.channels_last)
-    scoring = _Scoring.open(cfg, trainer, host.backbone(model), views.centred)
-    untrained = scoring and scoring.scores()
+    scoring = Scoring.open(cfg, trainer, host.backbone(model), views.centred)
+    untrained = scoring.scores() if scoring else ()
     if cfg.debug_augmentations:
         print(views.transform)
     keep_metrics(run.folder)
@@ -104,43 +107,19 @@ def pretrain(cfg: DictConfig) -> Pretrained:
         warnings.filterwarnings("ignore", message=".*have no `val_dataloader`")
         resume_from = run.resume_from and str(run.resume_from)
         trainer.fit(model, training, validation, ckpt_path=resume_from)
-    comparison = scoring and scoring.compare(untrained, run.folder)
+    comparison = scoring.compare(untrained, run.folder) if scoring else None
+    if cfg.method == "mast" and trainer.is_global_zero:
+        _draw(model, images, run.folder)
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
     return Pretrained(run.folder, comparison, metrics)
 
 
-@dataclass(frozen=True)
-class _Views:
-    """The training transform, and what the host wants to know of it."""
+def _draw(model: Any, images: Any, folder: Path) -> None:
+    """Draw views of the first image under several routes, beside the masks as they were learned."""
+    from mast_plugin.report.routes import draw_routes
 
-    transform: Any
-    crop_sizes: tuple[int, ...]
-    num_crops: tuple[int, ...]
-    centred: Any
-
-
-def _views(cfg: DictConfig) -> _Views:
-    """Routed views for MAST, plain ones for every built-in method."""
-    from mast_plugin.data import normalisation
-    from mast_plugin.options import MASTOptions
-    from mast_plugin.plan import parse_pair, parse_views
-    from mast_plugin.route import RoutePolicy
-    from mast_plugin.views.torchvision import CentredView, PlainViews, RoutedViews
-
-    blocks = OmegaConf.to_container(cfg.augmentations)
-    statistics = normalisation(cfg.data.dataset)
-    if cfg.method == "mast":
-        options = MASTOptions.parse(cfg.method_kwargs)
-        plan = parse_pair(blocks, **statistics)
-        routes = RoutePolicy(options.full_route_prob, options.active_prob)
-        transform: Any = RoutedViews(plan, routes)
-        sizes, counts = (plan.crop_size,), (2,)
-    else:
-        specs = parse_views(blocks, **statistics)
-        transform, plan = PlainViews(specs), specs[0].plan
-        sizes = tuple(spec.plan.crop_size for spec in specs)
-        counts = tuple(spec.num_crops for spec in specs)
-    return _Views(transform, sizes, counts, CentredView(plan.crop_size, plan.mean, plan.std))
+    image, _ = images[0]
+    draw_routes(image, model.plan, model.routes, model.head.masks, folder / "routes.png")
 
 
 def _check_method(cfg: DictConfig, host: Any) -> None:
@@ -159,7 +138,7 @@ def _trainer(cfg: DictConfig, host: Any, run: Run) -> Any:
     root, name, version = run.folder.parent.parent, cfg.method, run.folder.name
     logger = [loggers.CSVLogger(str(root), name=name, version=version)]
     if cfg.wandb.enabled:
-        options = OmegaConf.to_container(cfg.wandb)
+        options = plain(cfg.wandb)
         options.pop("enabled")
         logger.append(loggers.WandbLogger(name=cfg.name, **options))
     callback = [callbacks.LearningRateMonitor(logging_interval="epoch")]
@@ -167,7 +146,7 @@ def _trainer(cfg: DictConfig, host: Any, run: Run) -> Any:
         logdir = str(run.folder.parent)
         kept = (cfg.checkpoint.frequency, cfg.checkpoint.keep_prev)
         callback.append(host.Checkpointer(cfg, logdir, *kept))
-    options = host.trainer_options(OmegaConf.to_container(cfg))
+    options = host.trainer_options(plain(cfg))
     fixed = {"logger": logger, "callbacks": callback, "enable_checkpointing": False}
     try:
         return host.engine.Trainer(**options, **fixed)
@@ -176,44 +155,6 @@ def _trainer(cfg: DictConfig, host: Any, run: Run) -> Any:
             f"accelerator={cfg.accelerator} devices={cfg.devices} cannot be had here ({error}): "
             "accelerator=auto devices=auto takes what there is"
         ) from error
-
-
-@dataclass(frozen=True)
-class _Scoring:
-    """Scores the network on the dataset's tasks, on rank 0."""
-
-    backbone: Any
-    table: Any
-    view: Any
-    workers: int
-    trainer: Any
-
-    @classmethod
-    def open(cls, cfg: DictConfig, trainer: Any, backbone: Any, view: Any) -> "_Scoring | None":
-        """Read the tasks before training, so that a table that does not fit is refused in time."""
-        if cfg.evaluation.dataset is None or not trainer.is_global_zero:
-            return None
-        from mast_plugin.evaluation.tasks import read_tasks
-
-        table = read_tasks(Path(cfg.evaluation.dataset) / "labels.csv")
-        return cls(backbone, table, view, cfg.data.num_workers, trainer)
-
-    def scores(self) -> Any:
-        """Accuracy of the network as it is."""
-        from mast_plugin.evaluation.table import score_tasks
-
-        device = self.trainer.strategy.root_device
-        return score_tasks(
-            self.backbone, self.table, self.view, device=device, workers=self.workers
-        )
-
-    def compare(self, untrained: Any, folder: Path) -> Any:
-        """Score again and write both to ``evaluation.json``."""
-        from mast_plugin.evaluation.table import Comparison
-
-        comparison = Comparison(untrained, self.scores())
-        write_json(folder / "evaluation.json", comparison.as_dict())
-        return comparison
 
 
 if __name__ == "__main__":

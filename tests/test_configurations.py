@@ -109,8 +109,13 @@ def test_config_path_is_taken_from_the_working_directory_first(tmp_path, monkeyp
     assert absolute_config_path(["-cp", "cifar"]) == ["-cp", expected]
 
 
-@pytest.mark.parametrize("arguments", [["--config-name", "mast.yaml"], [
-    "--config-path", "scripts/pretrain/cifar", "--config-name", "vicreg.yaml"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--config-name", "mast.yaml"],
+        ["--config-path", "scripts/pretrain/cifar", "--config-name", "vicreg.yaml"],
+    ],
+)
 def test_command_line_composes_from_another_directory(arguments, tmp_path):
     command = [sys.executable, "-m", "mast_plugin.pretrain", *arguments, "--cfg", "job"]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
@@ -127,8 +132,9 @@ def test_the_plugin_imports_nothing_heavy(tmp_path):
         "assert 'hydra_plugins.mast_searchpath' in sys.modules\n"
         "print(sorted({'torch', 'solo', 'numpy'} & set(sys.modules)))"
     )
-    run = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True,
-                         text=True)
+    run = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True
+    )
     assert run.stdout.strip() == "[]", run.stderr
 
 

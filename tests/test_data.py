@@ -85,7 +85,7 @@ def test_an_empty_class_folder_is_named(small, folder):
 
 
 def test_a_folder_without_classes_is_refused(small, folder):
-    with pytest.raises(DataError, match="no class folders.*data.no_labels=true"):
+    with pytest.raises(DataError, match=r"no class folders.*data\.no_labels=true"):
         opened(small, folder / "ant")
 
 

@@ -91,7 +91,10 @@ def test_a_smaller_dataset_is_the_beginning_of_a_larger_one():
 
 
 def test_no_scan_is_in_both_splits_and_none_is_lost():
-    train, val = ({scan.tobytes() for own in digit_scans(s).values() for scan in own} for s in ("train", "val"))
+    train, val = (
+        {scan.tobytes() for own in digit_scans(s).values() for scan in own}
+        for s in ("train", "val")
+    )
     everything = {scan.tobytes() for scan in load_digits().images / 16}
     assert not train & val
     assert train | val == everything
@@ -193,7 +196,9 @@ def test_parts_are_folders_of_one_dataset(folder):
 
 
 def test_a_second_call_writes_nothing(folder, monkeypatch):
-    monkeypatch.setattr(Path, "mkdir", lambda *_, **__: pytest.fail("the dataset was written again"))
+    monkeypatch.setattr(
+        Path, "mkdir", lambda *_, **__: pytest.fail("the dataset was written again")
+    )
     assert embedded_dataset(root=folder.parent, specification=SMALL) == str(folder)
 
 

@@ -24,6 +24,7 @@ from mast_plugin.evaluation import (
     score_tasks,
 )
 
+
 def view(image):
     pixels = torch.from_numpy(np.array(image, dtype=np.float32))
     return pixels.permute(2, 0, 1) / 255
@@ -279,8 +280,8 @@ def test_the_table_is_plain_text():
     table = str(Comparison(BEFORE, AFTER))
     assert table.isascii()
     _, _, digit, background = table.splitlines()
-    assert digit.split() == "digit 20.0 -> 60.5 30.0 -> 70.0 10.0".split()
-    assert background.split() == "background 40.0 -> 100.0 50.0 -> 99.9 25.0".split()
+    assert digit.split() == ["digit", "20.0", "->", "60.5", "30.0", "->", "70.0", "10.0"]
+    assert background.split() == ["background", "40.0", "->", "100.0", "50.0", "->", "99.9", "25.0"]
     assert len({line.index("->") for line in (digit, background)}) == 1
     assert max(map(len, table.splitlines())) <= 80
 

@@ -55,7 +55,9 @@ def test_importing_the_host_is_quiet(tmp_path):
     assert result.returncode == 0 and "Warning" not in result.stderr, result.stderr
 
 
-@pytest.mark.parametrize("method", ["simclr", "vicreg", "barlow_twins", "byol", "simsiam", "mocov2plus"])
+@pytest.mark.parametrize(
+    "method", ["simclr", "vicreg", "barlow_twins", "byol", "simsiam", "mocov2plus"]
+)
 def test_built_in_method_is_built_from_the_one_language(method, host, small):
     extra = {
         "simclr": ["+method_kwargs.temperature=0.2"],

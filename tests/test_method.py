@@ -129,8 +129,13 @@ def test_the_hosts_own_loader_is_given_routed_views(host, small):
     loader = prepare_dataloader(dataset, batch_size=8, num_workers=2)
     loader.pin_memory = False
     trainer = host.engine.Trainer(
-        max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False, limit_train_batches=1,
+        max_epochs=1,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        limit_train_batches=1,
     )
     trainer.fit(model, loader)
     assert isinstance(dataset.transform, RoutedViews)

@@ -19,7 +19,10 @@ def wheel(tmp_path_factory) -> Path:
     source = tmp_path_factory.mktemp("source") / "checkout"
     tracked = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=CHECKOUT, capture_output=True, text=True, check=True,
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout.split("\n")
     for name in filter(None, tracked):  # a copy, so that building leaves nothing in the checkout
         if (CHECKOUT / name).is_file():
@@ -62,13 +65,20 @@ def test_installed_wheel_works_without_the_source_tree(wheel, tmp_path):
     command = [sys.executable, "-S", "-m", "mast_plugin.pretrain", "--config-name", "mast.yaml"]
     run = subprocess.run(
         [*command, "--cfg", "job"],
-        cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
     )
     assert run.returncode == 0 and "method: mast" in run.stdout, run.stderr
     where = "import mast_plugin, sys; print(mast_plugin.__file__)"
     found = subprocess.run(
-        [sys.executable, "-S", "-c", where], cwd=tmp_path, env={"PYTHONPATH": path},
-        capture_output=True, text=True, check=True,
+        [sys.executable, "-S", "-c", where],
+        cwd=tmp_path,
+        env={"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert found.stdout.startswith(str(target))
     assert (target / "bin" / "mast-pretrain").is_file()

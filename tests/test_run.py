@@ -37,11 +37,13 @@ def test_auto_resume_finds_the_latest_epoch_of_the_same_run(small):
     again = open_run(resolve(small("mast", "auto_resume.enabled=true")))
     assert again.folder == fresh.folder
     assert again.resume_from == fresh.folder / "mast-x-ep=10.ckpt"
-    assert open_run(resolve(small("mast", "auto_resume.enabled=true", "seed=9"))).resume_from is None
+    assert (
+        open_run(resolve(small("mast", "auto_resume.enabled=true", "seed=9"))).resume_from is None
+    )
 
 
 def test_a_missing_checkpoint_is_refused(small):
-    with pytest.raises(ConfigurationError, match="gone.ckpt, which does not exist"):
+    with pytest.raises(ConfigurationError, match=r"gone\.ckpt, which does not exist"):
         open_run(resolve(small("mast", "resume_from_checkpoint=gone.ckpt")))
 
 

@@ -10,7 +10,7 @@ from mast_plugin.host.quiet import host_imports_quiet
 
 NEIGHBOURS = 20
 TEMPERATURE = 0.07
-L2_WEIGHT = 0.02
+L2_WEIGHT = 0.001
 
 
 def knn_accuracy(

@@ -12,6 +12,8 @@ def complete(checkpointer: type) -> Any:
     """
 
     class CompleteCheckpointer(checkpointer):  # type: ignore[misc]
+        last_ckpt: Path | None
+
         def __init__(self, cfg: Any, logdir: str, frequency: int, keep_prev: bool) -> None:
             super().__init__(cfg, logdir, frequency, keep_prev)
             self.keep_all = keep_prev
@@ -21,8 +23,13 @@ def complete(checkpointer: type) -> Any:
                 return
             path = self.path / self.ckpt_placeholder.format(trainer.current_epoch)
             trainer.save_checkpoint(path)
-            if trainer.is_global_zero and self.last_ckpt not in (None, path) and not self.keep_all:
-                Path(self.last_ckpt).unlink(missing_ok=True)
+            if (
+                trainer.is_global_zero
+                and self.last_ckpt
+                and self.last_ckpt != path
+                and not self.keep_all
+            ):
+                self.last_ckpt.unlink(missing_ok=True)
             self.last_ckpt = path
 
         def on_train_epoch_end(self, trainer: Any, _: Any) -> None:

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytorch_lightning as engine
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from pl_bolts.optimizers.lr_scheduler import LinearWarmupCosineAnnealingLR
 from solo.methods import METHODS
 from solo.methods.base import BaseMethod, BaseMomentumMethod, static_lr
 from solo.utils.checkpointer import Checkpointer as _Checkpointer
 from torch import Tensor, nn
 
+from mast_plugin.configuration import plain
 from mast_plugin.host.checkpoint import complete
 from mast_plugin.host.face import Transform
 from mast_plugin.host.quiet import host_imports_quiet
@@ -105,8 +106,7 @@ class Checkpointer(complete(_Checkpointer)):  # type: ignore[misc]
     """The release's checkpoint callback, which wants a namespace instead of ``cfg``."""
 
     def __init__(self, cfg: DictConfig, logdir: str, frequency: int, keep_prev: bool) -> None:
-        content = OmegaConf.to_container(cfg)
-        super().__init__(Namespace(**content), logdir, frequency, keep_prev)
+        super().__init__(Namespace(**plain(cfg)), logdir, frequency, keep_prev)
 
 
 def build(cfg: DictConfig) -> Any:
@@ -116,7 +116,7 @@ def build(cfg: DictConfig) -> Any:
         return cls(cfg)
     scheduled = type(cls.__name__, (_Schedule, cls), {})
     options = {name: _defaults(cls)[name] for name in method_options(cfg.method)}
-    options |= OmegaConf.to_container(cfg.method_kwargs)
+    options |= plain(cfg.method_kwargs)
     if issubclass(cls, BaseMomentumMethod):
         options |= {
             "base_tau_momentum": cfg.momentum.base_tau,

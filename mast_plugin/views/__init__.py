@@ -1,0 +1,1 @@
+"""Interpreters of plans: what turns images into views."""

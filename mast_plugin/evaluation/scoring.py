@@ -1,0 +1,59 @@
+"""A network's tasks scored before and after its training."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from mast_plugin.evaluation.features import View
+from mast_plugin.evaluation.table import Comparison, Score, score_tasks
+from mast_plugin.evaluation.tasks import TaskTable, read_tasks
+from mast_plugin.run import write_json
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """Scores the network that a Trainer trains on the tasks of a dataset, on rank 0.
+
+    Attributes:
+        backbone: the network, without projector.
+        table: images and labels.
+        view: image to tensor.
+        workers: processes that read images.
+        trainer: says on which device.
+    """
+
+    backbone: Any
+    table: TaskTable
+    view: View
+    workers: int
+    trainer: Any
+
+    @classmethod
+    def open(cls, cfg: DictConfig, trainer: Any, backbone: Any, view: View) -> "Scoring | None":
+        """Read the tasks before training, so that a table that does not fit is refused in time.
+
+        Returns:
+            ``None`` on other ranks and where ``evaluation.dataset`` names no dataset.
+
+        Raises:
+            DataError: the table cannot be read or does not match the images.
+        """
+        if cfg.evaluation.dataset is None or not trainer.is_global_zero:
+            return None
+        table = read_tasks(Path(cfg.evaluation.dataset) / "labels.csv")
+        return cls(backbone, table, view, cfg.data.num_workers, trainer)
+
+    def scores(self) -> tuple[Score, ...]:
+        """Score the network as it is."""
+        device = self.trainer.strategy.root_device
+        return score_tasks(
+            self.backbone, self.table, self.view, device=device, workers=self.workers
+        )
+
+    def compare(self, untrained: tuple[Score, ...], folder: Path) -> Comparison:
+        """Score again and write both to ``evaluation.json``."""
+        comparison = Comparison(untrained, self.scores())
+        write_json(folder / "evaluation.json", comparison.as_dict())
+        return comparison
