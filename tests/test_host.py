@@ -118,3 +118,12 @@ def test_masks_and_uncertainty_have_groups_of_their_own_without_decay(host, smal
     assert groups["projector"]["weight_decay"] == 0.1
     optimised = {id(p) for group in groups.values() for p in group["params"]}
     assert optimised == {id(p) for p in model.parameters() if p.requires_grad}
+
+
+def test_a_momentum_method_takes_a_step(host, small, tmp_path):
+    from mast_plugin.pretrain import pretrain
+
+    overrides = ["method=byol", "+method_kwargs.pred_hidden_dim=16", "momentum.base_tau=0.5"]
+    result = pretrain(small("vicreg", *overrides, "enable_progress_bar=false"))
+    assert result.metrics["tau"] >= 0.5
+    assert list(result.folder.glob("*.ckpt"))

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mast_plugin.errors import HostError
-from mast_plugin.host.quiet import host_imports_quiet
+from mast_plugin.host.quiet import quiet_host
 
 NEIGHBOURS = 20
 TEMPERATURE = 0.07
@@ -53,7 +53,7 @@ def knn_accuracy(
 
 def _host_classifier() -> Any:
     try:
-        with host_imports_quiet():
+        with quiet_host():
             from solo.utils.knn import WeightedKNNClassifier
     except ImportError as error:
         raise HostError("The k-NN accuracy needs solo-learn; install one of the hosts.") from error

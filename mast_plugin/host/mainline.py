@@ -16,6 +16,7 @@ from torch import nn
 from mast_plugin.errors import ConfigurationError, HostError
 from mast_plugin.host.checkpoint import complete
 from mast_plugin.host.face import Transform
+from mast_plugin.host.quiet import quiet_host
 
 __all__ = ["METHODS", "Checkpointer", "Method", "engine"]
 
@@ -29,7 +30,8 @@ def build(cfg: DictConfig) -> Any:
         ConfigurationError: an option that the method has no default for is missing.
     """
     try:
-        return METHODS[cfg.method](cfg)
+        with quiet_host():
+            return METHODS[cfg.method](cfg)
     except ConfigAttributeError as error:
         raise ConfigurationError(
             f"{error.full_key} is missing: {cfg.method} has no default for it"

@@ -1,4 +1,4 @@
-"""What the hosts' own imports say of their age is kept quiet, and nothing else."""
+"""What the hosts say of their own age is kept quiet, and nothing else."""
 
 import warnings
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ _PLACES = ("/pl_bolts/", "/solo/", "/timm/", "/lightning_fabric/", "/torchmetric
 
 
 @contextmanager
-def host_imports_quiet() -> Iterator[None]:
+def quiet_host() -> Iterator[None]:
     """Swallow the hosts' warnings of their own age; any other warning comes through afterwards."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

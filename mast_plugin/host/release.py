@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from mast_plugin.configuration import plain
 from mast_plugin.host.checkpoint import complete
 from mast_plugin.host.face import Transform
-from mast_plugin.host.quiet import host_imports_quiet
+from mast_plugin.host.quiet import quiet_host
 
 __all__ = ["METHODS", "Checkpointer", "Method", "engine"]
 
@@ -48,7 +48,7 @@ class _Schedule:
 
     def _cosine(self, optimizer: Any) -> Any:
         steps = int(self.trainer.estimated_stepping_batches)  # type: ignore[attr-defined]
-        with host_imports_quiet():
+        with quiet_host():
             schedule = LinearWarmupCosineAnnealingLR(
                 optimizer,
                 warmup_epochs=round(self.warmup_epochs * steps / self.max_epochs),
@@ -69,6 +69,13 @@ class _Schedule:
     max_epochs: int
     warmup_epochs: float
     warmup_start_lr: float
+
+
+class _Momentum:
+    """Mixin for momentum methods, whose hook wants an argument that the engine no longer passes."""
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        super().on_train_batch_end(outputs, batch, batch_idx, 0)  # type: ignore[misc]
 
 
 def _respect_marks(optimizer: Any) -> None:
@@ -114,16 +121,18 @@ def build(cfg: DictConfig) -> Any:
     cls = METHODS[cfg.method]
     if issubclass(cls, Method):
         return cls(cfg)
-    scheduled = type(cls.__name__, (_Schedule, cls), {})
+    mixins: tuple[type, ...] = (_Schedule,)
     options = {name: _defaults(cls)[name] for name in method_options(cfg.method)}
     options |= plain(cfg.method_kwargs)
     if issubclass(cls, BaseMomentumMethod):
+        mixins = (_Schedule, _Momentum)
         options |= {
             "base_tau_momentum": cfg.momentum.base_tau,
             "final_tau_momentum": cfg.momentum.final_tau,
             "momentum_classifier": cfg.momentum.classifier,
         }
-    model = scheduled(**_base_arguments(cfg), **options)
+    adapted = type(cls.__name__, (*mixins, cls), {})
+    model = adapted(**_base_arguments(cfg), **options)
     model.cfg = cfg
     return model
 

@@ -9,7 +9,7 @@ from typing import Literal, cast
 
 from mast_plugin.errors import HostError
 from mast_plugin.host.face import Host
-from mast_plugin.host.quiet import host_imports_quiet
+from mast_plugin.host.quiet import quiet_host
 
 HostKind = Literal["release", "mainline"]
 
@@ -57,7 +57,7 @@ def load_host() -> Host:
     """
     kind = host_kind()
     try:
-        with host_imports_quiet():
+        with quiet_host():
             module = importlib.import_module(f"mast_plugin.host.{kind}")
     except ImportError as error:
         raise HostError(
