@@ -35,6 +35,7 @@ from mast_plugin.errors import ConfigurationError, DataError
 Split: TypeAlias = Literal["train", "val"]
 Scans: TypeAlias = dict[int, NDArray[np.float64]]
 Labels: TypeAlias = dict[str, str]
+Range: TypeAlias = tuple[float, float]
 
 POSITIONS = ("top left", "top right", "bottom left", "bottom right")
 SIZES = ("small", "medium", "large")
@@ -46,6 +47,8 @@ TASKS = ("digit", "hue", "position", "size", "background")
 class Specification:
     """What the dataset consists of.  Equal specifications give equal pixels, and share one folder.
 
+    A range is the least and the greatest value, drawn between uniformly.
+
     Attributes:
         train: number of training images.
         val: number of validation images; their scans are never used for training.
@@ -54,11 +57,15 @@ class Specification:
         hue_spread: width of a hue class, as a share of the distance between two; in [0, 1].
         sizes_px: edge of the scan's square for each of the three sizes.
         size_spread_px: half-width of a size class.
-        shift_px: least and greatest distance of the scan's centre from the image's, on each axis.
-        ink: least and greatest brightness of the digit, in [0, 1].
-        paper: least and greatest brightness of the background, in [0, 1].
-        contrast: least and greatest change of brightness that a texture makes, in [0, 1].
-        period_px: least and greatest width of a stripe.
+        shift_px: range of the scan's distance from the middle of the image, on each axis.
+        ink_saturation: range, in [0, 1]; like the other three of colour, in HSV.
+        ink_brightness: range, in [0, 1].
+        paper_saturation: range, in [0, 1].
+        paper_brightness: range, in [0, 1].
+        contrast: range of the brightness that a texture adds, in [0, 1].  The strongest lever on
+            the difficulty: textures survive every augmentation, so that a network that sees them
+            well has no need to read the digits.
+        stripe_px: range of the width of a stripe.
         seed: seed of the one random stream of each split.
         recipe: version of the drawing code; raise it whenever the code changes a pixel.
     """
@@ -69,14 +76,14 @@ class Specification:
     hues: int = 6
     hue_spread: float = 0.5
     sizes_px: tuple[float, float, float] = (24.0, 27.0, 30.0)
-    size_spread_px: float = 0.75
-    shift_px: tuple[float, float] = (1.0, 3.0)
-    ink: tuple[float, float] = (0.75, 1.0)
-    ink_saturation: tuple[float, float] = (0.6, 1.0)
-    paper: tuple[float, float] = (0.1, 0.5)
-    paper_saturation: float = 0.5
-    contrast: tuple[float, float] = (0.1, 0.3)
-    period_px: tuple[int, int] = (2, 5)
+    size_spread_px: float = 0.5
+    shift_px: Range = (1.5, 2.5)
+    ink_saturation: Range = (0.6, 1.0)
+    ink_brightness: Range = (0.75, 1.0)
+    paper_saturation: Range = (0.0, 0.5)
+    paper_brightness: Range = (0.1, 0.5)
+    contrast: Range = (0.06, 0.15)
+    stripe_px: tuple[int, int] = (3, 5)
     seed: int = 0
     recipe: int = 1
 
@@ -192,22 +199,17 @@ def _draw_scene(
     """Draws one scan into a scene.  The order of the draws is part of the recipe."""
     hue, position = dice.below(specification.hues), dice.below(len(POSITIONS))
     size, background = dice.below(len(SIZES)), dice.below(len(BACKGROUNDS))
-
-    spread = specification.hue_spread / 2
-    hue_turns = (hue + dice.between(-spread, spread)) / specification.hues
-    ink = colorsys.hsv_to_rgb(
-        hue_turns % 1, dice.between(*specification.ink_saturation), dice.between(*specification.ink)
-    )
+    ink = _draw_ink(hue, specification, dice)
     paper = _draw_paper(background, specification, dice)
 
-    edge_px = specification.sizes_px[size]
-    edge_px += dice.between(-specification.size_spread_px, specification.size_spread_px)
+    spread_px = specification.size_spread_px
+    edge_px = specification.sizes_px[size] + dice.between(-spread_px, spread_px)
     down, right = (1 if position & 2 else -1), (1 if position & 1 else -1)
     centre_y = specification.side_px / 2 + down * dice.between(*specification.shift_px)
     centre_x = specification.side_px / 2 + right * dice.between(*specification.shift_px)
     cover = _place(scan, specification.side_px, edge_px, centre_y, centre_x)[..., None]
 
-    image = paper + cover * (np.array(ink) - paper)
+    image = paper + cover * (ink - paper)
     labels = {
         "hue": str(hue * 360 // specification.hues),
         "position": POSITIONS[position],
@@ -217,20 +219,36 @@ def _draw_scene(
     return np.floor(np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8), labels
 
 
+def _draw_ink(hue: int, specification: Specification, dice: _Dice) -> NDArray[np.float64]:
+    """A colour of a hue class, (3,)."""
+    spread = specification.hue_spread / 2
+    turns = (hue + dice.between(-spread, spread)) / specification.hues
+    return _draw_colour(turns, specification.ink_saturation, specification.ink_brightness, dice)
+
+
 def _draw_paper(background: int, specification: Specification, dice: _Dice) -> NDArray[np.float64]:
-    """A background of any colour, (side, side, 3), with one of the textures on it."""
-    colour = colorsys.hsv_to_rgb(
-        dice.between(0, 1),
-        dice.between(0, specification.paper_saturation),
-        dice.between(*specification.paper),
+    """A background of any hue, (side, side, 3), with one of the textures on it."""
+    turns = dice.between(0, 1)
+    colour = _draw_colour(
+        turns, specification.paper_saturation, specification.paper_brightness, dice
     )
     contrast = dice.between(*specification.contrast)
-    low, high = specification.period_px
-    width_px = low + dice.below(high - low + 1)
-    stripe = (np.arange(specification.side_px) + dice.below(2 * width_px)) // width_px % 2
-    rows, columns = stripe[:, None], stripe[None, :]
-    texture = {"plain": 0 * rows, "rows": rows, "columns": columns, "checks": rows ^ columns}
-    return np.array(colour) + contrast * (texture[BACKGROUNDS[background]] + 0 * columns)[..., None]
+    narrowest, widest = specification.stripe_px
+    width_px = narrowest + dice.below(widest - narrowest + 1)
+    side_px = specification.side_px
+    stripe = (np.arange(side_px) + dice.below(2 * width_px)) // width_px % 2
+    rows = np.broadcast_to(stripe[:, None], (side_px, side_px))
+    textures = {"plain": 0 * rows, "rows": rows, "columns": rows.T, "checks": rows ^ rows.T}
+    paper: NDArray[np.float64] = colour + contrast * textures[BACKGROUNDS[background]][..., None]
+    return paper
+
+
+def _draw_colour(
+    turns: float, saturation: Range, brightness: Range, dice: _Dice
+) -> NDArray[np.float64]:
+    return np.array(
+        colorsys.hsv_to_rgb(turns % 1, dice.between(*saturation), dice.between(*brightness))
+    )
 
 
 def _place(

@@ -16,9 +16,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import numpy as np
-from nvidia.dali import fn, math, types
+from nvidia.dali import fn, math, ops, types
 
 from mast_plugin.augmentation import JITTER_PARTS
+from mast_plugin.errors import ConfigurationError
 from mast_plugin.plan import Plan
 
 Node = Any
@@ -42,6 +43,23 @@ def apply(images: Node, name: str, drawn: Drawn, plan: Plan) -> Node:
         Images like the given ones, ``plan.crop_size`` square.
     """
     return _APPLY[name](images, drawn, plan)
+
+
+def refuse_unsupported(plan: Plan, device: Device) -> None:
+    """Refuses a plan that the installed DALI cannot carry out on a device.
+
+    Raises:
+        ConfigurationError: naming the type, what is missing and the alternatives.
+    """
+    available = ops.gpu_ops() if device == "gpu" else ops.cpu_ops()
+    for name in plan.types:
+        missing = [each for each in _OPERATORS.get(name, ()) if each not in available]
+        if missing:
+            raise ConfigurationError(
+                f"the installed DALI has no {missing[0]} on the {device}, which {name} needs: "
+                f"leave {name} out, or choose dali.device={'cpu' if device == 'gpu' else 'gpu'} "
+                "or data.format=image_folder"
+            )
 
 
 def resized_box(images: Node, start: Node, end: Node, size_px: int) -> Node:
@@ -165,7 +183,7 @@ def _blur_kernel(sigma_px: Node, max_sigma_px: float) -> Node:
     edge = (2 * whole + 1) * (whole * (whole + 1) - variance)
     radius = whole + edge / (2 * variance - 6 * (whole + 1) * (whole + 1))
     box = math.clamp(radius + 1 - _constant(distances), 0, 1) / (2 * radius + 1)
-    return fn.filter(fn.filter(box, box, 0.0, border="fill"), box, 0.0, border="fill")
+    return fn.filter(fn.filter(box, box, 0.0, border="constant"), box, 0.0, border="constant")
 
 
 def _filtered(images: Node, kernel: Node) -> Node:
@@ -261,6 +279,25 @@ def _uint8_constant(value: int) -> Any:
 def _uint8(images: Node) -> Node:
     return fn.cast(images, dtype=types.UINT8)
 
+
+_OPERATORS: Mapping[str, tuple[str, ...]] = {
+    "crop": ("Resize",),
+    "color_jitter": ("Brightness", "Contrast", "ColorSpaceConversion", "reductions__Mean"),
+    "brightness": ("Brightness",),
+    "contrast": ("Contrast", "ColorSpaceConversion", "reductions__Mean"),
+    "saturation": ("ColorSpaceConversion",),
+    "hue": ("Transpose",),
+    "grayscale": ("ColorSpaceConversion",),
+    "sharpness": ("Filter",),
+    "gaussian_blur": ("Filter",),
+    "equalization": ("Equalize",),
+    "horizontal_flip": ("Flip",),
+    "rotation": ("WarpAffine", "Slice"),
+    "shear": ("WarpAffine", "Slice"),
+    "translation": ("Slice",),
+    "erasing": ("Erase",),
+}
+"""DALI's operators, beside arithmetic, that a type is made of on the images' device."""
 
 _APPLY: Mapping[str, Callable[[Node, Drawn, Plan], Node]] = {
     "crop": _crop,

@@ -1,0 +1,113 @@
+"""The numbers that rule a batch's views, drawn at once.
+
+Numbers are drawn here and not inside the pipeline, so that a batch is a function of seed, epoch and
+position: a run can be repeated, and a resumed one sees what an uninterrupted one would have seen.
+The distributions are those of :mod:`mast_plugin.drawing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from mast_plugin.augmentation import Augmentation
+from mast_plugin.drawing import CROP_ATTEMPTS, ranges
+from mast_plugin.plan import Plan
+from mast_plugin.route import RoutePolicy
+
+Array = npt.NDArray[np.generic]
+Key = tuple[int, str, str]
+"""View (counted from 0), augmentation type, and parameter or ``ACTIVE``."""
+
+ACTIVE = "active"
+"""Whether the type is applied to the view: its route and its own probability both say so."""
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Draws what the views of a batch are made with.
+
+    Attributes:
+        plans: one for each view of an image.
+        policy: how routes are drawn, for views that share one plan; ``None`` where every type is
+            active on every image.
+    """
+
+    plans: tuple[Plan, ...]
+    policy: RoutePolicy | None
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """What :meth:`draw` gives, in a fixed order."""
+        return tuple(self.draw(1, np.random.default_rng(0))[0])
+
+    def draw(
+        self, num_images: int, rng: np.random.Generator
+    ) -> tuple[dict[Key, Array], Tensor | None]:
+        """Draws for N images.
+
+        Args:
+            num_images: N.
+            rng: source of all randomness.
+
+        Returns:
+            Arrays whose first dimension counts the images, bool for ``ACTIVE`` and float32
+            otherwise; and the routes **(N, K)**, bool, or ``None`` without a policy.
+        """
+        route = None
+        if self.policy is not None:
+            generator = torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))
+            num_types = len(self.plans[0].types)
+            route = self.policy.draw(num_images, num_types, generator=generator)
+        drawn: dict[Key, Array] = {}
+        for view, plan in enumerate(self.plans):
+            for column, augmentation in enumerate(plan.augmentations):
+                active = rng.random(num_images) < augmentation.prob
+                if route is not None:
+                    active &= route[:, column].numpy()
+                drawn[view, augmentation.name, ACTIVE] = active
+                for name, values in draw_batch(augmentation, num_images, plan, rng).items():
+                    drawn[view, augmentation.name, name] = values.astype(np.float32)
+        return drawn, route
+
+
+def draw_batch(
+    augmentation: Augmentation, num_images: int, plan: Plan, rng: np.random.Generator
+) -> dict[str, Array]:
+    """Draws the parameters of one augmentation for N images of ``plan.crop_size``.
+
+    Returns:
+        Arrays **(N,)** under the names of :func:`mast_plugin.drawing.draw`. A crop depends on the
+        size of its image, which only the pipeline knows: ``sides`` **(N, attempts, 2)** are heights
+        and widths in units of the square root of the image's area, and ``place`` **(N, 2)**, in
+        [0, 1), is where the box lies between top and bottom, left and right.
+    """
+    limits = ranges(augmentation)
+    if augmentation.name == "crop":
+        shape = (num_images, CROP_ATTEMPTS)
+        scale = rng.uniform(*limits["scale"], shape)
+        ratio = np.exp(rng.uniform(*limits["log_ratio"], shape))
+        return {"sides": _sides(scale, ratio), "place": rng.random((num_images, 2))}
+    drawn = {name: rng.uniform(low, high, num_images) for name, (low, high) in limits.items()}
+    if augmentation.name != "erasing":
+        return drawn
+    ratio = np.exp(drawn["log_ratio"])
+    sides = np.minimum(np.rint(_sides(drawn["area"], ratio) * plan.crop_size), plan.crop_size)
+    start = np.floor(rng.random((num_images, 2)) * (plan.crop_size - sides + 1))
+    return dict(
+        zip(("top_px", "left_px", "height_px", "width_px"), (*start.T, *sides.T), strict=True)
+    )
+
+
+def _sides(area: npt.NDArray[np.float64], ratio: npt.NDArray[np.float64]) -> Array:
+    return np.stack([np.sqrt(area / ratio), np.sqrt(area * ratio)], axis=-1)
+
+
+def plans_of(specs: Sequence[tuple[Plan, int]]) -> tuple[Plan, ...]:
+    """One plan for each view: every block's, as often as it has views."""
+    return tuple(plan for plan, num_crops in specs for _ in range(num_crops))

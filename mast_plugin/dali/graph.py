@@ -1,0 +1,146 @@
+"""The pipeline from encoded images to views, built once from the plans of all views."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from nvidia.dali import Pipeline, fn, math, pipeline_def, types
+
+from mast_plugin.augmentation import Augmentation
+from mast_plugin.dali.draw import ACTIVE, Draws, Key
+from mast_plugin.drawing import CROP_ATTEMPTS, ranges
+from mast_plugin.plan import Plan
+from mast_plugin.views.dali import (
+    Device,
+    Node,
+    apply,
+    normalised,
+    refuse_unsupported,
+    resized_box,
+)
+
+Nodes = Mapping[Key, Node]
+Read = Callable[[Node], Node]
+
+def build_pipeline(
+    draws: Draws,
+    read: Read,
+    feed: Callable[[], Sequence[Any]],
+    *,
+    device: Device,
+    **options: Any,
+) -> Pipeline:
+    """Builds the pipeline.
+
+    Args:
+        draws: what the views are made with.
+        read: from what the source feeds to encoded images, as an operation of the pipeline.
+        feed: called once per batch for what the source feeds, followed by the drawn arrays in the
+            order of ``draws.keys``; raises ``StopIteration`` after the last batch of an epoch.
+        device: where images are decoded and changed.
+        options: of DALI's ``Pipeline``.
+
+    Returns:
+        A pipeline whose outputs are the views **(N, 3, crop_size, crop_size)**, float32.
+
+    Raises:
+        ConfigurationError: a type that the device cannot do.
+    """
+    for plan in draws.plans:
+        refuse_unsupported(plan, device)
+    pipeline = _views(draws, read, feed, device, **options)
+    pipeline.build()
+    return pipeline
+
+
+@pipeline_def(enable_conditionals=True)
+def _views(
+    draws: Draws, read: Read, feed: Callable[[], Sequence[Any]], device: Device
+) -> tuple[Node, ...]:
+    keys = draws.keys
+    fed, *numbers = fn.external_source(source=feed, num_outputs=1 + len(keys), batch=True)
+    nodes = {key: numbers[position] for position, key in enumerate(keys)}
+    encoded = read(fed)
+    # The images' own orientation tags are left alone, as PIL leaves them.
+    extent = fn.peek_image_shape(encoded, adjust_orientation=False, dtype=types.FLOAT)[:2]
+    images = fn.decoders.image(
+        encoded,
+        device="mixed" if device == "gpu" else "cpu",
+        output_type=types.RGB,
+        adjust_orientation=False,
+    )
+    views = []
+    for view, plan in enumerate(draws.plans):
+        start, end = _box(plan, view, nodes, extent)
+        image = resized_box(images, start, end, plan.crop_size)
+        for augmentation in plan.augmentations:
+            if augmentation.name != "crop":
+                image = _perhaps(image, augmentation, view, nodes, plan)
+        views.append(normalised(image, plan))
+    return tuple(views)
+
+
+def _perhaps(image: Node, augmentation: Augmentation, view: int, nodes: Nodes, plan: Plan) -> Node:
+    """Applies an augmentation to those images of the batch on which it is active."""
+    name = augmentation.name
+    drawn = {parameter: node for (v, n, parameter), node in nodes.items() if (v, n) == (view, name)}
+    active = drawn.pop(ACTIVE)
+    if active:
+        changed = apply(image, name, drawn, plan)
+    else:
+        changed = image
+    return changed
+
+
+def _box(plan: Plan, view: int, nodes: Nodes, extent: Node) -> tuple[Node, Node]:
+    """The box that a view shows: a crop's where it is active, else the largest centred square.
+
+    Args:
+        plan: the view's.
+        view: which one.
+        nodes: what was drawn.
+        extent: height and width of the images in pixels.
+
+    Returns:
+        (row, column) of its first corner and of its last, in pixels.
+    """
+    square = fn.reductions.min(extent)
+    if plan.augmentations[0].name != "crop":
+        start = math.floor((extent - square) * 0.5)
+        return start, start + square
+    active, sides, place = (nodes[view, "crop", name] for name in (ACTIVE, "sides", "place"))
+    active = fn.cast(active, dtype=types.FLOAT)
+    side, found = _first_fitting(sides, extent)
+    low, high = (np.exp(bound) for bound in ranges(plan.augmentations[0])["log_ratio"])
+    turned = fn.reductions.sum(extent) - extent  # width, height
+    longest = math.floor(turned * _constant([1 / low, high]) + 0.5)
+    side = side + (1 - found) * math.min(extent, math.max(longest, 1.0))
+    side = active * side + (1 - active) * square
+    anywhere = active * found
+    room = extent - side
+    start = math.floor(anywhere * place * (room + 1) + (1 - anywhere) * room * 0.5)
+    return start, start + side
+
+
+def _first_fitting(sides: Node, extent: Node) -> tuple[Node, Node]:
+    """The first of the drawn boxes that fits into its image, and whether there is one.
+
+    Args:
+        sides: **(attempts, 2)** per image, in units of the square root of its area.
+        extent: **(2,)** per image, in pixels.
+
+    Returns:
+        Height and width **(2,)** in pixels, zero where none fits; 1 or 0, **(1,)**.
+    """
+    pixels = math.floor(sides * math.sqrt(extent[0] * extent[1]) + 0.5)
+    inside = fn.cast((pixels >= 1.0) & (pixels <= extent), dtype=types.FLOAT)
+    fits = fn.reductions.min(inside, axes=[1], keep_dims=True)
+    earliness = fits * _constant([[rank] for rank in range(CROP_ATTEMPTS, 0, -1)])
+    first = fits * (earliness == fn.reductions.max(earliness, axes=[0], keep_dims=True))
+    return fn.reductions.sum(pixels * first, axes=[0]), fn.reductions.max(fits, axes=[0])
+
+
+def _constant(values: Any) -> Node:
+    return types.Constant(np.asarray(values, np.float32), device="cpu")
