@@ -28,7 +28,7 @@ $(INSTALLED): setup.cfg pyproject.toml Makefile
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet torch==2.11.0 torchvision==0.26.0 "setuptools<81"
 	$(PIP) install --quiet --no-deps solo-learn==1.0.2
-	$(PIP) install --quiet --config-settings editable_mode=compat --editable ".[release,test]"
+	$(PIP) install --quiet --config-settings editable_mode=compat --editable ".[release,dali,test]"
 	@touch $@
 
 clean:

@@ -1,7 +1,6 @@
 """Images for pretraining: which dataset, checked before the first step, loaded with its views."""
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -12,8 +11,12 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision import datasets
 
+from mast_plugin.dali import require_dali
 from mast_plugin.errors import ConfigurationError, DataError
+from mast_plugin.image import check_images, is_image, load_image
 from mast_plugin.plan import IMAGENET_MEAN, IMAGENET_STD
+from mast_plugin.shard import TarImages
+from mast_plugin.table import ImageTable
 
 Transform = Callable[[Image.Image], Any]
 Channels = tuple[float, float, float]
@@ -21,6 +24,7 @@ Channels = tuple[float, float, float]
 _NUM_CLASSES = {"cifar10": 10, "cifar100": 100, "stl10": 10, "imagenet": 1000, "imagenet100": 100}
 _FOLDERS = ("custom", "imagenet", "imagenet100")
 DATASETS = (*_NUM_CLASSES, "custom")
+FORMATS = ("image_folder", "dali")
 
 _STATISTICS: dict[str, tuple[Channels, Channels]] = {
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
@@ -64,7 +68,7 @@ class FlatFolder(Dataset[Any]):
     """Unlabelled images, at any depth below a folder, in the order of their names."""
 
     def __init__(self, root: Path) -> None:
-        self.samples = [(str(path), 0) for path in sorted(root.rglob("*")) if _is_image(path)]
+        self.samples = [(str(path), 0) for path in sorted(root.rglob("*")) if is_image(path)]
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -72,21 +76,6 @@ class FlatFolder(Dataset[Any]):
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
         path, label = self.samples[index]
         return load_image(path), label
-
-
-def load_image(path: str) -> Image.Image:
-    """Decode an image as RGB.
-
-    Raises:
-        DataError: it cannot be decoded; the message names the file.
-    """
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(
-            f"{path} cannot be read as an image ({error}): repair it or remove it"
-        ) from error
 
 
 def training_images(cfg: DictConfig) -> Dataset[Any]:
@@ -102,12 +91,10 @@ def training_images(cfg: DictConfig) -> Dataset[Any]:
         raise ConfigurationError(
             f"data.dataset is {data.dataset!r}; it must be one of {', '.join(DATASETS)}"
         )
-    if data.format != "image_folder":
-        raise ConfigurationError(f"data.format is {data.format!r}; it must be image_folder")
+    _check_format(data.format, data.dataset)
     images = _open(data.dataset, Path(data.train_path), train=True, labelled=not data.no_labels)
-    paths = [path for path, _ in getattr(images, "samples", [])]
-    if len(paths) <= _CHECKED_BY_DEFAULT if data.check == "auto" else data.check:
-        check_images(paths)
+    if len(images) <= _CHECKED_BY_DEFAULT if data.check == "auto" else data.check:  # type: ignore[arg-type]
+        _check(images)
     images = _fraction(images, data.fraction, cfg.seed)
     if len(images) < cfg.optimizer.batch_size:  # type: ignore[arg-type]
         raise DataError(
@@ -117,16 +104,30 @@ def training_images(cfg: DictConfig) -> Dataset[Any]:
     return images
 
 
-def num_classes(cfg: DictConfig) -> int:
-    """Return the number of classes that the online classifier tells apart, at least 1."""
+def num_classes(cfg: DictConfig, images: Dataset[Any]) -> int:
+    """Return the number of classes that the online classifier tells apart, at least 1.
+
+    Args:
+        cfg: resolved configuration.
+        images: what :func:`training_images` opened for it.
+    """
     known = _NUM_CLASSES.get(cfg.data.dataset)
     if known or cfg.data.no_labels:
         return known or 1
-    return max(1, sum(entry.is_dir() for entry in Path(cfg.data.train_path).iterdir()))
+    whole: Any = images.dataset if isinstance(images, Subset) else images
+    return max(1, len(whole.classes))
 
 
-def training_loader(cfg: DictConfig, images: Dataset[Any], transform: Transform) -> DataLoader[Any]:
-    """Return the shuffled loader of ``[index, views, label]``; the last, short batch is dropped."""
+def training_loader(cfg: DictConfig, images: Dataset[Any], transform: Any) -> Any:
+    """Return the shuffled loader of ``[index, views, label]``; the last, short batch is dropped.
+
+    Raises:
+        ConfigurationError: views or images that ``data.format`` cannot load.
+    """
+    if cfg.data.format == "dali":
+        from mast_plugin.dali.open import dali_loader
+
+        return dali_loader(cfg, images, transform)
     dataset = IndexedImages(images, transform, unlabelled=bool(cfg.data.no_labels))
     return _loader(cfg, dataset, shuffle=True, drop_last=True)
 
@@ -146,30 +147,9 @@ def validation_loader(cfg: DictConfig, transform: Transform) -> DataLoader[Any] 
     return _loader(cfg, images, shuffle=False, drop_last=False)
 
 
-def check_images(paths: Iterable[str]) -> None:
-    """Decode every image once, in threads.
-
-    Raises:
-        DataError: naming the first that cannot be decoded, and how many others there are.
-    """
-    with ThreadPoolExecutor() as pool:
-        failures = [failure for failure in pool.map(_failure, paths) if failure]
-    if failures:
-        others = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
-        raise DataError(f"{failures[0]}{others}")
-
-
-def _failure(path: str) -> str | None:
-    try:
-        load_image(path)
-    except DataError as error:
-        return str(error)
-    return None
-
-
 def _open(dataset: str, root: Path, *, train: bool, labelled: bool) -> Any:
     if dataset in _FOLDERS:
-        return _folder(root, labelled)
+        return _files(root, labelled)
     try:
         if dataset == "stl10":
             split = "train+unlabeled" if train else "test"
@@ -181,6 +161,35 @@ def _open(dataset: str, root: Path, *, train: bool, labelled: bool) -> Any:
             f"{dataset} is not in {root} and cannot be downloaded ({error}): "
             "put its files there, or use data.dataset=custom with an image folder"
         ) from error
+
+
+def _check_format(format_: str, dataset: str) -> None:
+    if format_ not in FORMATS:
+        raise ConfigurationError(
+            f"data.format is {format_!r}; it must be one of {', '.join(FORMATS)}"
+        )
+    if format_ == "dali":
+        require_dali()
+        if dataset not in _FOLDERS:
+            raise ConfigurationError(
+                f"data.format=dali reads files and shards, but {dataset}'s images are in one "
+                "array: choose data.format=image_folder"
+            )
+
+
+def _check(images: Any) -> None:
+    if isinstance(images, TarImages):
+        check_images(range(len(images)), images.open)
+    else:
+        check_images([path for path, _ in getattr(images, "samples", [])])
+
+
+def _files(path: Path, labelled: bool) -> Any:
+    """Open a table, tar shards (one, or a folder of them) or an image folder."""
+    if path.suffix == ".csv":
+        return ImageTable(path, labelled)
+    tars = [path] if path.suffix == ".tar" else sorted(path.glob("*.tar"))
+    return TarImages(tars, labelled) if tars else _folder(path, labelled)
 
 
 def _folder(root: Path, labelled: bool) -> Any:
@@ -200,13 +209,9 @@ def _folder(root: Path, labelled: bool) -> Any:
             "or set data.no_labels=true"
         )
     for folder in classes:
-        if not any(_is_image(path) for path in folder.rglob("*")):
+        if not any(is_image(path) for path in folder.rglob("*")):
             raise DataError(f"the class folder {folder} holds no images: fill it or remove it")
     return datasets.ImageFolder(str(root), loader=load_image)
-
-
-def _is_image(path: Path) -> bool:
-    return path.name.lower().endswith(datasets.folder.IMG_EXTENSIONS)
 
 
 def _fraction(images: Dataset[Any], fraction: float, seed: int) -> Dataset[Any]:

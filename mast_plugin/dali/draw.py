@@ -7,8 +7,8 @@ The distributions are those of :mod:`mast_plugin.drawing`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ from mast_plugin.drawing import CROP_ATTEMPTS, ranges
 from mast_plugin.plan import Plan
 from mast_plugin.route import RoutePolicy
 
-Array = npt.NDArray[np.generic]
+Array = npt.NDArray[Any]
 Key = tuple[int, str, str]
 """View (counted from 0), augmentation type, and parameter or ``ACTIVE``."""
 
@@ -93,7 +93,9 @@ def draw_batch(
         scale = rng.uniform(*limits["scale"], shape)
         ratio = np.exp(rng.uniform(*limits["log_ratio"], shape))
         return {"sides": _sides(scale, ratio), "place": rng.random((num_images, 2))}
-    drawn = {name: rng.uniform(low, high, num_images) for name, (low, high) in limits.items()}
+    drawn: dict[str, Array] = {
+        name: rng.uniform(low, high, num_images) for name, (low, high) in limits.items()
+    }
     if augmentation.name != "erasing":
         return drawn
     ratio = np.exp(drawn["log_ratio"])
@@ -106,8 +108,3 @@ def draw_batch(
 
 def _sides(area: npt.NDArray[np.float64], ratio: npt.NDArray[np.float64]) -> Array:
     return np.stack([np.sqrt(area / ratio), np.sqrt(area * ratio)], axis=-1)
-
-
-def plans_of(specs: Sequence[tuple[Plan, int]]) -> tuple[Plan, ...]:
-    """One plan for each view: every block's, as often as it has views."""
-    return tuple(plan for plan, num_crops in specs for _ in range(num_crops))

@@ -12,17 +12,13 @@ from mast_plugin.augmentation import Augmentation
 from mast_plugin.dali.draw import ACTIVE, Draws, Key
 from mast_plugin.drawing import CROP_ATTEMPTS, ranges
 from mast_plugin.plan import Plan
-from mast_plugin.views.dali import (
-    Device,
-    Node,
-    apply,
-    normalised,
-    refuse_unsupported,
-    resized_box,
-)
+from mast_plugin.views.dali import apply, normalised, refuse_unsupported
+from mast_plugin.views.dali_geometry import resized_box
+from mast_plugin.views.dali_node import Device, Node, constant
 
 Nodes = Mapping[Key, Node]
 Read = Callable[[Node], Node]
+
 
 def build_pipeline(
     draws: Draws,
@@ -50,12 +46,12 @@ def build_pipeline(
     """
     for plan in draws.plans:
         refuse_unsupported(plan, device)
-    pipeline = _views(draws, read, feed, device, **options)
+    define = pipeline_def(_views, enable_conditionals=True)
+    pipeline = define(draws, read, feed, device, **options)
     pipeline.build()
     return pipeline
 
 
-@pipeline_def(enable_conditionals=True)
 def _views(
     draws: Draws, read: Read, feed: Callable[[], Sequence[Any]], device: Device
 ) -> tuple[Node, ...]:
@@ -87,7 +83,7 @@ def _perhaps(image: Node, augmentation: Augmentation, view: int, nodes: Nodes, p
     name = augmentation.name
     drawn = {parameter: node for (v, n, parameter), node in nodes.items() if (v, n) == (view, name)}
     active = drawn.pop(ACTIVE)
-    if active:
+    if active:  # noqa: SIM108 (DALI makes a branch of the statement, not of the expression)
         changed = apply(image, name, drawn, plan)
     else:
         changed = image
@@ -115,7 +111,7 @@ def _box(plan: Plan, view: int, nodes: Nodes, extent: Node) -> tuple[Node, Node]
     side, found = _first_fitting(sides, extent)
     low, high = (np.exp(bound) for bound in ranges(plan.augmentations[0])["log_ratio"])
     turned = fn.reductions.sum(extent) - extent  # width, height
-    longest = math.floor(turned * _constant([1 / low, high]) + 0.5)
+    longest = math.floor(turned * constant([1 / low, high]) + 0.5)
     side = side + (1 - found) * math.min(extent, math.max(longest, 1.0))
     side = active * side + (1 - active) * square
     anywhere = active * found
@@ -137,10 +133,6 @@ def _first_fitting(sides: Node, extent: Node) -> tuple[Node, Node]:
     pixels = math.floor(sides * math.sqrt(extent[0] * extent[1]) + 0.5)
     inside = fn.cast((pixels >= 1.0) & (pixels <= extent), dtype=types.FLOAT)
     fits = fn.reductions.min(inside, axes=[1], keep_dims=True)
-    earliness = fits * _constant([[rank] for rank in range(CROP_ATTEMPTS, 0, -1)])
+    earliness = fits * constant([[rank] for rank in range(CROP_ATTEMPTS, 0, -1)])
     first = fits * (earliness == fn.reductions.max(earliness, axes=[0], keep_dims=True))
     return fn.reductions.sum(pixels * first, axes=[0]), fn.reductions.max(fits, axes=[0])
-
-
-def _constant(values: Any) -> Node:
-    return types.Constant(np.asarray(values, np.float32), device="cpu")

@@ -1,0 +1,189 @@
+"""Speed and memory of routed DALI views on the CPU: ``python benchmarks/views.py``.
+
+Every loader gets the same two cores and the same images, JPEGs made here: 32 px and, for views of
+224 px, 500 x 375 px. Rounds go through all loaders one after the other, so that a busy neighbour
+slows all of them; the median over rounds counts, and only ratios are printed, as times depend on
+the machine. Compared are
+
+- ``pil``: solo-learn's loader with its own transform where it knows the types (K = 5), this
+  project's torchvision path with every type active otherwise;
+- ``host dali``: solo-learn's own DALI pipeline, un-routed. It takes the main branch, whose builder
+  is called directly: its data module asks for a GPU;
+- ``ours``: DALI with routes.
+
+Memory is the process's resident set over 20 epochs of the routed loader.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import OmegaConf
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from mast_plugin.augmentation import TYPES, Augmentation
+from mast_plugin.dali.loader import DALILoader
+from mast_plugin.dali.open import draws_of
+from mast_plugin.dali.source import Files
+from mast_plugin.data import FlatFolder, IndexedImages
+from mast_plugin.plan import Plan, ViewSpec
+from mast_plugin.route import RoutePolicy
+from mast_plugin.views.torchvision import PlainViews, RoutedViews
+
+FIVE = ("crop", "color_jitter", "grayscale", "gaussian_blur", "horizontal_flip")
+FIFTEEN = tuple(name for name in TYPES if name != "color_jitter")
+SIZES = {32: (32, 32, 512), 224: (375, 500, 128)}
+"""View to height and width of the images, and how many there are."""
+BATCH = 64
+CORES = 2
+POLICY = RoutePolicy()
+
+
+def main() -> None:
+    """Print ratios per size and number of types, then memory."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5, help="rounds that the median is taken of")
+    rounds = parser.parse_args().rounds
+    torch.set_num_threads(1)
+    print(f"views per second, routed DALI on the CPU over others, {CORES} cores, batch {BATCH}")
+    print(f"{'px':>4} {'K':>3} {'over pil':>9} {'over host dali':>15}")
+    with tempfile.TemporaryDirectory() as folder:
+        for size in SIZES:
+            root = Path(folder) / str(size)
+            write_images(root / "all", *SIZES[size])
+            for names in (FIVE, FIFTEEN):
+                plan = Plan(size, tuple(Augmentation(n, TYPES[n].prob) for n in names))
+                loaders = {"ours": routed(root, plan), "pil": pil(root, plan, names)}
+                loaders |= host_dali(root, plan) if names is FIVE else {}
+                seconds = interleaved_seconds(loaders, rounds)
+                ratios = {name: value / seconds["ours"] for name, value in seconds.items()}
+                host = f"{ratios['host dali']:15.2f}" if "host dali" in ratios else f"{'-':>15}"
+                print(f"{size:4} {len(names):3} {ratios['pil']:9.2f} {host}", flush=True)
+        report_memory(Path(folder) / "32", plan=Plan(32, plan.augmentations))
+
+
+def write_images(folder: Path, height: int, width: int, count: int) -> None:
+    """Write smooth, noisy JPEGs, about as large as photographs."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[0:height, 0:width] / max(height, width)
+    for index in range(count):
+        a, b, c = rng.uniform(1, 6, 3)
+        smooth = np.stack([np.sin(a * x + y), np.cos(b * y), np.sin(c * (x + y))], -1)
+        noisy = 128 + 90 * smooth + rng.normal(0, 12, smooth.shape)
+        image = Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
+        image.save(folder / f"{index:04}.jpg", quality=90)
+
+
+def routed(root: Path, plan: Plan) -> Any:
+    """This project's DALI loader."""
+    samples = FlatFolder(root).samples
+    draws = draws_of(RoutedViews(plan, POLICY))
+    return DALILoader(
+        Files(samples), draws, batch_size=BATCH, seed=0, device="cpu", num_threads=CORES
+    )
+
+
+def pil(root: Path, plan: Plan, names: tuple[str, ...]) -> Any:
+    """The host's PIL loader, or ours with the same work where the host lacks a type."""
+    transform: Callable[[Image.Image], Any] = PlainViews([ViewSpec(plan, 2)])
+    if names is FIVE and (module := host_module("pretrain_dataloader")):
+        single = module.build_transform_pipeline("custom", host_block(plan))
+        transform = module.prepare_n_crop_transform([single], [2])
+    dataset = IndexedImages(FlatFolder(root), transform, unlabelled=True)
+    return DataLoader(
+        dataset,
+        batch_size=BATCH,
+        shuffle=True,
+        drop_last=True,
+        num_workers=CORES,
+        persistent_workers=True,
+    )
+
+
+def host_dali(root: Path, plan: Plan) -> dict[str, Any]:
+    """The host's un-routed DALI pipeline, run as often as an epoch has batches."""
+    module = host_module("dali_dataloader")
+    if module is None:
+        return {}
+    single = module.build_transform_pipeline_dali("custom", host_block(plan), "cpu")
+    builder = module.PretrainPipelineBuilder(
+        root, BATCH, "cpu", lambda images: [single(images), single(images)], num_threads=CORES
+    )
+    pipeline = builder.pipeline(
+        batch_size=BATCH, num_threads=CORES, device_id=None, seed=0, prefetch_queue_depth=2
+    )
+    pipeline.build()
+    return {"host dali": Repeated(pipeline.run, len(FlatFolder(root)) // BATCH)}
+
+
+class Repeated:
+    """An epoch that is a number of calls."""
+
+    def __init__(self, call: Callable[[], Any], count: int) -> None:
+        self.call = call
+        self.count = count
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self.call() for _ in range(self.count))
+
+
+def host_module(name: str) -> Any:
+    """A module of the main branch's ``solo.data``, or ``None``."""
+    import importlib
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return importlib.import_module(f"solo.data.{name}")
+    except ImportError:
+        return None
+
+
+def host_block(plan: Plan) -> Any:
+    """The five types in the host's dialect."""
+    settings = {each.name: {"prob": each.prob, **each.settings} for each in plan.augmentations}
+    crop = settings.pop("crop")
+    rrc = {
+        "enabled": True,
+        "crop_min_scale": crop["min_scale"],
+        "crop_max_scale": crop["max_scale"],
+    }
+    off = {"solarization": {"prob": 0.0}, "equalization": {"prob": 0.0}}
+    return OmegaConf.create({"crop_size": plan.crop_size, "rrc": rrc, **settings, **off})
+
+
+def interleaved_seconds(loaders: dict[str, Any], rounds: int) -> dict[str, float]:
+    """Each loader's median seconds per epoch, after one to warm up."""
+    seconds: dict[str, list[float]] = {name: [] for name in loaders}
+    for _ in range(rounds + 1):
+        for name, loader in loaders.items():
+            start = time.perf_counter()
+            for _ in loader:
+                pass
+            seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(times[1:]) for name, times in seconds.items()}
+
+
+def report_memory(root: Path, plan: Plan) -> None:
+    """Resident memory after the second epoch and after the twentieth, with a batch kept."""
+    loader = routed(root, plan)
+    sizes = []
+    for _ in range(20):
+        for kept in loader:  # noqa: B007 (a batch is alive while the next one is made)
+            pass
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        sizes.append(pages * 4096 / 2**20)
+    print(f"resident memory: {sizes[1]:.0f} MiB after 2 epochs, {sizes[-1]:.0f} MiB after 20")
+
+
+if __name__ == "__main__":
+    main()
