@@ -67,7 +67,7 @@ def linear_accuracy(
     val_labels: Tensor,
     *,
     l2_weight: float = L2_WEIGHT,
-    iterations: int = 200,
+    iterations: int = 1000,
 ) -> float:
     """Accuracy of a multinomial logistic regression on standardised features, fitted by L-BFGS.
 
