@@ -67,9 +67,9 @@ class Specification:
     shift_px: Range = (1.5, 2.5)
     ink_saturation: Range = (0.6, 1.0)
     ink_brightness: Range = (0.75, 1.0)
-    paper_saturation: Range = (0.0, 0.5)
-    paper_brightness: Range = (0.1, 0.5)
-    contrast: Range = (0.06, 0.15)
+    paper_saturation: Range = (0.0, 0.4)
+    paper_brightness: Range = (0.1, 0.45)
+    contrast: Range = (0.05, 0.12)
     stripe_px: tuple[int, int] = (3, 5)
     seed: int = 0
     recipe: int = 1
