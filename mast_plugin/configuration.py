@@ -110,6 +110,7 @@ def resolve(cfg: DictConfig) -> DictConfig:
         raise ConfigurationError(f"{missing[0]} is missing: give it as {missing[0]}=VALUE")
     optimizer = complete.optimizer
     _one_of("optimizer.name", optimizer.name, _OPTIMIZER_KWARGS)
+    _refuse_foreign(optimizer)
     optimizer.kwargs = OmegaConf.merge(_OPTIMIZER_KWARGS[optimizer.name], optimizer.kwargs)
     _one_of("scheduler.name", complete.scheduler.name, _SCHEDULERS)
     _one_of("scheduler.interval", complete.scheduler.interval, ("step", "epoch"))
@@ -123,6 +124,10 @@ def resolve(cfg: DictConfig) -> DictConfig:
         lambda v: type(v) is int and v >= 0,
         "0 or more",
     )
+    scheduler = complete.scheduler
+    if scheduler.warmup_epochs >= complete.max_epochs:
+        # Both hosts' schedules divide by zero at the end of a warm-up as long as the run.
+        scheduler.warmup_epochs = complete.max_epochs / 2
     complete.name = complete.name or f"{complete.method}-{complete.data.dataset}"
     complete.entry = "mast_plugin"
     return complete
@@ -203,6 +208,17 @@ def _refuse_unknown(given: dict[str, Any], known: dict[str, Any], prefix: str) -
             if not isinstance(value, dict):
                 raise ConfigurationError(f"{path} must be a section of keys, not {value!r}")
             _refuse_unknown(value, section, f"{path}.")
+
+
+def _refuse_foreign(optimizer: DictConfig) -> None:
+    """Refuse keywords of torch's optimisers for LARS, which is the host's own."""
+    known = {*_OPTIMIZER_KWARGS["lars"], "dampening", "nesterov", "eps"}
+    foreign = sorted(set(optimizer.kwargs) - known)
+    if optimizer.name == "lars" and foreign:
+        raise ConfigurationError(
+            f"optimizer.kwargs.{foreign[0]} is not an option of lars: take it out with "
+            f"~optimizer.kwargs.{foreign[0]}"
+        )
 
 
 def _is_rate(value: object) -> bool:

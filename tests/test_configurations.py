@@ -74,6 +74,7 @@ def test_fifteen_types():
         ("+data.root=x", "data.root is not a key"),
         ("optimizer.name=rmsprop", "one of sgd, lars, adam, adamw"),
         ("scheduler.name=cyclic", "one of warmup_cosine, step, none"),
+        ("optimizer.name=lars", r"optimizer.kwargs.fused is not an option of lars"),
         ("optimizer.batch_size=0", "optimizer.batch_size is 0"),
         ("optimizer.lr=-1", "optimizer.lr is -1"),
         ("max_epochs=many", "max_epochs is 'many'"),
@@ -141,3 +142,9 @@ def test_the_plugin_imports_nothing_heavy(tmp_path):
 def test_listed_options_are_the_defaults():
     listed = OmegaConf.to_container(OmegaConf.load(SHIPPED / "method_kwargs" / "mast.yaml"))
     assert listed == asdict(MASTOptions())
+
+
+def test_a_warm_up_as_long_as_the_run_is_halved():
+    cfg = resolve(composed("mast.yaml", "data.train_path=x", "max_epochs=1"))
+    assert cfg.scheduler.warmup_epochs == 0.5
+    assert resolve(composed("mast.yaml", "data.train_path=x")).scheduler.warmup_epochs == 1

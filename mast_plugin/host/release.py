@@ -48,12 +48,10 @@ class _Schedule:
 
     def _cosine(self, optimizer: Any) -> Any:
         steps = int(self.trainer.estimated_stepping_batches)  # type: ignore[attr-defined]
-        warmup = round(self.warmup_epochs * steps / self.max_epochs)
         with quiet_host():
             schedule = LinearWarmupCosineAnnealingLR(
                 optimizer,
-                # A warm-up as long as the run makes this schedule divide by zero once it ends.
-                warmup_epochs=min(warmup, steps - 1),
+                warmup_epochs=round(self.warmup_epochs * steps / self.max_epochs),
                 max_epochs=steps,
                 warmup_start_lr=self.warmup_start_lr if self.warmup_epochs > 0 else self.lr,
                 eta_min=self.min_lr,
