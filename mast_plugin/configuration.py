@@ -48,7 +48,7 @@ _TRAINER_OPTIONS = frozenset(
 )
 """Options of Lightning 2's Trainer that a configuration may carry beside ours."""
 _SCHEDULERS = ("warmup_cosine", "step", "none")
-_FREE_FORM = ("method_kwargs", "kwargs", "auto_umap")
+_FREE_FORM = ("method_kwargs", "kwargs")
 
 
 def plain(node: Any) -> Any:

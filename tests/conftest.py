@@ -30,8 +30,24 @@ def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def cut_down(image_folder: Path) -> list[str]:
+    """Overrides that make any shipped configuration two small steps an epoch on those images."""
+    return [
+        f"data.train_path={image_folder}",
+        "evaluation.dataset=null",
+        "optimizer.batch_size=8",
+        "log_every_n_steps=1",
+        "data.num_workers=0",
+        "method_kwargs.proj_hidden_dim=16",
+        "method_kwargs.proj_output_dim=24",
+        "+limit_train_batches=2",
+        "enable_progress_bar=false",
+    ]
+
+
 @pytest.fixture
-def small(image_folder: Path, tmp_path: Path):
+def small(cut_down: list[str], tmp_path: Path):
     """Compose a shipped configuration, cut down to two steps on the image folder."""
 
     def compose_small(name: str = "mast", *overrides: str) -> DictConfig:
@@ -40,17 +56,9 @@ def small(image_folder: Path, tmp_path: Path):
             return compose(
                 name,
                 overrides=[
-                    f"data.train_path={image_folder}",
+                    *cut_down,
                     f"checkpoint.dir={tmp_path / 'runs'}",
-                    "evaluation.dataset=null",
-                    "optimizer.batch_size=8",
                     "max_epochs=1",
-                    "log_every_n_steps=1",
-                    "data.num_workers=0",
-                    "method_kwargs.proj_hidden_dim=16",
-                    "method_kwargs.proj_output_dim=24",
-                    "+limit_train_batches=2",
-                    "enable_progress_bar=false",
                     "+enable_model_summary=false",
                     *overrides,
                 ],

@@ -16,22 +16,14 @@ MAIN = Path(__file__).parents[1] / "main_pretrain.py"
 
 
 @pytest.fixture
-def pretrain(image_folder, tmp_path):
+def pretrain(cut_down, tmp_path):
     """Run main_pretrain.py for two small steps an epoch, from another directory."""
 
     def run(name: str, *overrides: str) -> subprocess.CompletedProcess[str]:
         command = [
             *(sys.executable, str(MAIN), "--config-name", *name.split()),
-            f"data.train_path={image_folder}",
-            "evaluation.dataset=null",
-            "optimizer.batch_size=8",
+            *cut_down,
             "max_epochs=2",
-            "log_every_n_steps=1",
-            "data.num_workers=0",
-            "method_kwargs.proj_hidden_dim=16",
-            "method_kwargs.proj_output_dim=24",
-            "+limit_train_batches=2",
-            "enable_progress_bar=false",
             *overrides,
         ]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
