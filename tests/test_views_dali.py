@@ -19,9 +19,10 @@ pytest.importorskip("nvidia.dali", reason="DALI is not installed: pip install 'm
 
 from nvidia.dali import Pipeline, fn, ops
 
-from mast_plugin.dali.draw import ACTIVE, Draws, draw_batch
+from mast_plugin.dali.draw import Draws, draw_batch
 from mast_plugin.dali.graph import build_pipeline
 from mast_plugin.views import dali
+from mast_plugin.views.dali_node import ACTIVE
 
 SIZE = 64
 COUNT = 6
@@ -40,7 +41,7 @@ TOLERANCE = {
     "hue": (1.0, 14),
     "grayscale": (0.1, 1),
     "sharpness": (0.6, 1),
-    "gaussian_blur": (0.7, 3),
+    "gaussian_blur": (0.9, 8),
     "solarization": (0, 0),
     "equalization": (1.5, 8),
     "horizontal_flip": (0, 0),
@@ -144,7 +145,7 @@ def test_blur_follows_pil_from_nothing_to_strong(sigma):
     plan = plan_of(always("gaussian_blur", max_sigma_px=5))
     found = differences("gaussian_blur", [picture()], [{"sigma_px": sigma}], plan)
     assert found[:, 16:-16, 16:-16].max() <= 2
-    assert found.mean() <= 0.6
+    assert found.mean() <= 0.7
     assert found.max() <= 12  # at the border
     assert sigma > 0 or not found.any()
 
@@ -254,6 +255,17 @@ def test_all_types_run_together_and_plain_views_follow_their_blocks():
     assert [tuple(view.shape) for view in views] == [(8, 3, SIZE, SIZE)] * 2 + [(8, 3, 24, 24)]
     assert all(view.isfinite().all() and view.flatten(1).std(1).min() > 0.1 for view in views)
     assert not torch.equal(views[0], views[1])
+
+
+def test_one_pass_gives_the_images_of_separate_operations():
+    names = ("brightness", "contrast", "saturation", "hue", "grayscale", "sharpness", "rotation")
+    plan = plan_of(*(Augmentation(name, 0.7) for name in names))
+    separate, _, _ = run(Draws((plan, plan), FULL), picture(), 12)
+    in_one_pass, _, _ = run(Draws((plan, plan), FULL, True), picture(), 12)
+    for ours, theirs in zip(in_one_pass, separate, strict=True):
+        levels = (ours - theirs).abs() * torch.tensor(STD).view(3, 1, 1) * 255
+        assert levels.mean() <= 1.5
+        assert levels.amax((1, 2, 3)).median() <= 8
 
 
 @pytest.mark.parametrize("size", [(64, 64), (40, 160), (200, 30)])

@@ -15,17 +15,19 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mast_plugin.augmentation import Augmentation
+from mast_plugin.augmentation import JITTER_PARTS, Augmentation
 from mast_plugin.drawing import CROP_ATTEMPTS, ranges
 from mast_plugin.plan import Plan
 from mast_plugin.route import RoutePolicy
+from mast_plugin.views.dali_kernel import IDENTITY, SETTINGS
+from mast_plugin.views.dali_node import ACTIVE
 
 Array = npt.NDArray[Any]
 Key = tuple[int, str, str]
 """View (counted from 0), augmentation type, and parameter or ``ACTIVE``."""
 
-ACTIVE = "active"
-"""Whether the type is applied to the view: its route and its own probability both say so."""
+JOINED = ("joined", "settings")
+"""Rest of the key under which a view's types of one pass come together."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +38,13 @@ class Draws:
         plans: one for each view of an image.
         policy: how routes are drawn, for views that share one plan; ``None`` where every type is
             active on every image.
+        in_one_pass: whether the types of ``dali_kernel.SETTINGS`` come as one array **(N, 6)**
+            under ``JOINED`` instead of each by itself: what they are set to, active or not.
     """
 
     plans: tuple[Plan, ...]
     policy: RoutePolicy | None
+    in_one_pass: bool = False
 
     @property
     def keys(self) -> tuple[Key, ...]:
@@ -73,7 +78,25 @@ class Draws:
                 drawn[view, augmentation.name, ACTIVE] = active
                 for name, values in draw_batch(augmentation, num_images, plan, rng).items():
                     drawn[view, augmentation.name, name] = values.astype(np.float32)
+            if self.in_one_pass:
+                _join(drawn, view, num_images)
         return drawn, route
+
+
+def _join(drawn: dict[Key, Array], view: int, num_images: int) -> None:
+    """Replaces what was drawn for a view's types of one pass, if it has any, by settings."""
+    settings = np.tile(np.array(IDENTITY, np.float32), (num_images, 1))
+    kinds = [name for v, name, parameter in drawn if v == view and parameter == ACTIVE]
+    for kind in kinds:
+        parts = JITTER_PARTS if kind == "color_jitter" else {kind} & SETTINGS.keys()
+        active = drawn[view, kind, ACTIVE]
+        for part in parts:
+            column = list(SETTINGS).index(part)
+            settings[active, column] = drawn[view, kind, SETTINGS[part]][active]
+        if parts:
+            for key in [key for key in drawn if key[:2] == (view, kind)]:
+                del drawn[key]
+            drawn[(view, *JOINED)] = settings
 
 
 def draw_batch(

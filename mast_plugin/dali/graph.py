@@ -9,12 +9,13 @@ import numpy as np
 from nvidia.dali import Pipeline, fn, math, pipeline_def, types
 
 from mast_plugin.augmentation import Augmentation
-from mast_plugin.dali.draw import ACTIVE, Draws, Key
-from mast_plugin.drawing import CROP_ATTEMPTS, ranges
+from mast_plugin.dali.draw import JOINED, Draws, Key
+from mast_plugin.drawing import ranges
 from mast_plugin.plan import Plan
 from mast_plugin.views.dali import apply, normalised, refuse_unsupported
 from mast_plugin.views.dali_geometry import resized_box
-from mast_plugin.views.dali_node import Device, Node, constant
+from mast_plugin.views.dali_kernel import crop_box, recoloured
+from mast_plugin.views.dali_node import ACTIVE, Device, Node, as_float, constant
 
 Nodes = Mapping[Key, Node]
 Read = Callable[[Node], Node]
@@ -71,8 +72,10 @@ def _views(
     for view, plan in enumerate(draws.plans):
         start, end = _box(plan, view, nodes, extent)
         image = resized_box(images, start, end, plan.crop_size)
+        if (settings := nodes.get((view, *JOINED))) is not None:
+            image = recoloured(image, settings)
         for augmentation in plan.augmentations:
-            if augmentation.name != "crop":
+            if (view, augmentation.name, ACTIVE) in nodes and augmentation.name != "crop":
                 image = _perhaps(image, augmentation, view, nodes, plan)
         views.append(normalised(image, plan))
     return tuple(views)
@@ -102,37 +105,13 @@ def _box(plan: Plan, view: int, nodes: Nodes, extent: Node) -> tuple[Node, Node]
     Returns:
         (row, column) of its first corner and of its last, in pixels.
     """
+    if plan.augmentations[0].name == "crop":
+        active, sides, place = (nodes[view, "crop", name] for name in (ACTIVE, "sides", "place"))
+        ratio = np.exp(ranges(plan.augmentations[0])["log_ratio"])
+        box = crop_box(
+            extent, fn.reshape(as_float(active), shape=[1]), sides, place, constant(ratio)
+        )
+        return box[:2], box[2:]
     square = fn.reductions.min(extent)
-    if plan.augmentations[0].name != "crop":
-        start = math.floor((extent - square) * 0.5)
-        return start, start + square
-    active, sides, place = (nodes[view, "crop", name] for name in (ACTIVE, "sides", "place"))
-    active = fn.cast(active, dtype=types.FLOAT)
-    side, found = _first_fitting(sides, extent)
-    low, high = (np.exp(bound) for bound in ranges(plan.augmentations[0])["log_ratio"])
-    turned = fn.reductions.sum(extent) - extent  # width, height
-    longest = math.floor(turned * constant([1 / low, high]) + 0.5)
-    side = side + (1 - found) * math.min(extent, math.max(longest, 1.0))
-    side = active * side + (1 - active) * square
-    anywhere = active * found
-    room = extent - side
-    start = math.floor(anywhere * place * (room + 1) + (1 - anywhere) * room * 0.5)
-    return start, start + side
-
-
-def _first_fitting(sides: Node, extent: Node) -> tuple[Node, Node]:
-    """The first of the drawn boxes that fits into its image, and whether there is one.
-
-    Args:
-        sides: **(attempts, 2)** per image, in units of the square root of its area.
-        extent: **(2,)** per image, in pixels.
-
-    Returns:
-        Height and width **(2,)** in pixels, zero where none fits; 1 or 0, **(1,)**.
-    """
-    pixels = math.floor(sides * math.sqrt(extent[0] * extent[1]) + 0.5)
-    inside = fn.cast((pixels >= 1.0) & (pixels <= extent), dtype=types.FLOAT)
-    fits = fn.reductions.min(inside, axes=[1], keep_dims=True)
-    earliness = fits * constant([[rank] for rank in range(CROP_ATTEMPTS, 0, -1)])
-    first = fits * (earliness == fn.reductions.max(earliness, axes=[0], keep_dims=True))
-    return fn.reductions.sum(pixels * first, axes=[0]), fn.reductions.max(fits, axes=[0])
+    start = math.floor((extent - square) * 0.5)
+    return start, start + square

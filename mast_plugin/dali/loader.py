@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ class DALILoader:
         for plan in draws.plans:
             refuse_unsupported(plan, device)
         self.source = source
-        self.draws = draws
+        self.draws = replace(draws, in_one_pass=device == "cpu")
         self.batch_size = batch_size
         self.seed = seed
         self.device = device

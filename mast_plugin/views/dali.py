@@ -73,7 +73,7 @@ _OPERATORS: Mapping[str, tuple[str, ...]] = {
     "hue": ("Transpose",),
     "grayscale": ("ColorSpaceConversion",),
     "sharpness": ("Filter",),
-    "gaussian_blur": ("Filter",),
+    "gaussian_blur": ("GaussianBlur",),
     "equalization": ("Equalize",),
     "horizontal_flip": ("Flip",),
     "rotation": ("WarpAffine", "Slice"),

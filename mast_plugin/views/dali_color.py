@@ -1,8 +1,8 @@
 """The types that change colours or sharpness in place, as operations of a DALI pipeline.
 
 Where DALI's own operation computes something else than PIL, or is slow, the type is written in
-arithmetic: DALI rotates a linear colour space where torchvision moves HSV's hue (:func:`_hue`), and
-PIL approximates its Gaussian blur by three box filters (:func:`_blur_kernel`).
+arithmetic: DALI rotates a linear colour space where torchvision moves HSV's hue (:func:`_hue`). On
+the CPU, what :mod:`mast_plugin.views.dali_kernel` does in one pass is left to it.
 """
 
 from __future__ import annotations
@@ -97,25 +97,13 @@ def _sharpness(images: Node, drawn: Drawn, plan: Plan) -> Node:
 
 
 def _gaussian_blur(images: Node, drawn: Drawn, plan: Plan) -> Node:
-    largest = next(a for a in plan.augmentations if a.name == "gaussian_blur")
-    kernel = _blur_kernel(as_float(drawn["sigma_px"]), largest.settings["max_sigma_px"])
-    return _filtered(_filtered(images, kernel), fn.transpose(kernel, perm=[1, 0]))
+    """A Gaussian, where PIL has three box filters: on fine noise the two differ."""
+    sigma = math.max(as_float(drawn["sigma_px"]), _NO_BLUR_PX)
+    return fn.gaussian_blur(images, sigma=sigma)
 
 
-def _blur_kernel(sigma_px: Node, max_sigma_px: float) -> Node:
-    """The weights of PIL's Gaussian blur: a box of fractional radius, convolved twice with itself.
-
-    Source: Gwosdek et al., Theoretical Foundations of Gaussian Convolution by Extended Box
-    Filtering (2011), section 2; three passes.
-    """
-    reach = 3 * (int(np.sqrt(4 * max_sigma_px**2 + 1) / 2) + 1)
-    distances = np.abs(np.arange(-reach, reach + 1, dtype=np.float32)).reshape(1, -1)
-    variance = sigma_px * sigma_px
-    whole = math.floor((math.sqrt(4 * variance + 1) - 1) * 0.5)
-    edge = (2 * whole + 1) * (whole * (whole + 1) - variance)
-    radius = whole + edge / (2 * variance - 6 * (whole + 1) * (whole + 1))
-    box = math.clamp(radius + 1 - constant(distances), 0, 1) / (2 * radius + 1)
-    return fn.filter(fn.filter(box, box, 0.0, border="constant"), box, 0.0, border="constant")
+_NO_BLUR_PX = 0.05
+"""A sigma that changes no pixel; zero would let DALI choose one."""
 
 
 def _filtered(images: Node, kernel: Node) -> Node:
