@@ -15,6 +15,7 @@ Memory is the process's resident set over 20 epochs of the routed loader at 224 
 """
 
 import argparse
+import multiprocessing
 import statistics
 import tempfile
 import time
@@ -53,7 +54,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5, help="rounds that the median is taken of")
     rounds = parser.parse_args().rounds
-    torch.set_num_threads(1)
     print(f"views per second, routed DALI on the CPU over others, {CORES} cores, batch {BATCH}")
     print(f"{'px':>4} {'K':>3} {'over pil':>9} {'over host dali':>15}")
     with tempfile.TemporaryDirectory() as folder:
@@ -61,14 +61,36 @@ def main() -> None:
             root = Path(folder) / str(size)
             write_images(root / "all", *SIZES[size])
             for names in (FIVE, FIFTEEN):
-                plan = Plan(size, tuple(Augmentation(n, TYPES[n].prob) for n in names))
-                loaders = {"ours": routed(root, plan), "pil": pil(root, plan, names)}
-                loaders |= host_dali(root, plan) if names is FIVE else {}
-                seconds = interleaved_seconds(loaders, rounds)
-                ratios = {name: value / seconds["ours"] for name, value in seconds.items()}
-                host = f"{ratios['host dali']:15.2f}" if "host dali" in ratios else f"{'-':>15}"
-                print(f"{size:4} {len(names):3} {ratios['pil']:9.2f} {host}", flush=True)
-        report_memory(root, plan)
+                apart(report_speed, root, size, names, rounds)
+        apart(report_memory, root, size, names)
+
+
+def apart(work: Callable[..., None], *arguments: Any) -> None:
+    """Do something in a fresh process: PIL's workers must not be forked beside DALI's threads."""
+    process = multiprocessing.get_context("spawn").Process(target=work, args=arguments)
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise SystemExit(process.exitcode)
+
+
+def plan_of(size: int, names: tuple[str, ...]) -> Plan:
+    """The types with their defaults."""
+    return Plan(size, tuple(Augmentation(name, TYPES[name].prob) for name in names))
+
+
+def report_speed(root: Path, size: int, names: tuple[str, ...], rounds: int) -> None:
+    """Print one line of ratios."""
+    torch.set_num_threads(1)
+    plan = plan_of(size, names)
+    loaders = {"pil": pil(root, plan, names)}
+    iter(loaders["pil"])  # starts its workers
+    loaders |= {"ours": routed(root, plan)}
+    loaders |= host_dali(root, plan) if names == FIVE else {}
+    seconds = interleaved_seconds(loaders, rounds)
+    ratios = {name: value / seconds["ours"] for name, value in seconds.items()}
+    host = f"{ratios['host dali']:15.2f}" if "host dali" in ratios else f"{'-':>15}"
+    print(f"{size:4} {len(names):3} {ratios['pil']:9.2f} {host}", flush=True)
 
 
 def write_images(folder: Path, height: int, width: int, count: int) -> None:
@@ -96,7 +118,7 @@ def routed(root: Path, plan: Plan) -> Any:
 def pil(root: Path, plan: Plan, names: tuple[str, ...]) -> Any:
     """The host's PIL loader, or ours with the same work where the host lacks a type."""
     transform: Callable[[Image.Image], Any] = PlainViews([ViewSpec(plan, 2)])
-    if names is FIVE and (module := host_module("pretrain_dataloader")):
+    if names == FIVE and (module := host_module("pretrain_dataloader")):
         single = module.build_transform_pipeline("custom", host_block(plan))
         transform = module.prepare_n_crop_transform([single], [2])
     dataset = IndexedImages(FlatFolder(root), transform, unlabelled=True)
@@ -185,9 +207,9 @@ def interleaved_seconds(loaders: dict[str, Any], rounds: int) -> dict[str, float
     return {name: statistics.median(times[1:]) for name, times in seconds.items()}
 
 
-def report_memory(root: Path, plan: Plan) -> None:
+def report_memory(root: Path, size: int, names: tuple[str, ...]) -> None:
     """Resident memory after the second epoch and after the twentieth, with a batch kept."""
-    loader = routed(root, plan)
+    loader = routed(root, plan_of(size, names))
     sizes = []
     for _ in range(20):
         for kept in loader:  # noqa: B007 (a batch is alive while the next one is made)

@@ -21,13 +21,16 @@ from mast_plugin.plan import Plan
 from mast_plugin.route import RoutePolicy
 from mast_plugin.views.dali_kernel import IDENTITY, SETTINGS
 from mast_plugin.views.dali_node import ACTIVE
+from mast_plugin.views.kernel_crop import BOX_NUMBERS
 
 Array = npt.NDArray[Any]
 Key = tuple[int, str, str]
 """View (counted from 0), augmentation type, and parameter or ``ACTIVE``."""
 
-JOINED = ("joined", "settings")
-"""Rest of the key under which a view's types of one pass come together."""
+BOX = ("crop", "box")
+"""Rest of the key of what rules a view's crop, see ``kernel_crop.BOX_NUMBERS``."""
+SETTINGS_KEY = ("first pass", "settings")
+"""Rest of the key of what rules a view's colours, see ``dali_kernel.SETTINGS``."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,8 @@ class Draws:
         plans: one for each view of an image.
         policy: how routes are drawn, for views that share one plan; ``None`` where every type is
             active on every image.
-        in_one_pass: whether the types of ``dali_kernel.SETTINGS`` come as one array **(N, 6)**
-            under ``JOINED`` instead of each by itself: what they are set to, active or not.
+        in_one_pass: whether the types of ``dali_kernel.SETTINGS`` come as one array
+            instead of each by itself: what they are set to, active or not.
     """
 
     plans: tuple[Plan, ...]
@@ -78,13 +81,25 @@ class Draws:
                 drawn[view, augmentation.name, ACTIVE] = active
                 for name, values in draw_batch(augmentation, num_images, plan, rng).items():
                     drawn[view, augmentation.name, name] = values.astype(np.float32)
+            drawn[(view, *BOX)] = _box_numbers(drawn, view, plan, num_images)
             if self.in_one_pass:
-                _join(drawn, view, num_images)
+                drawn[(view, *SETTINGS_KEY)] = _settings(drawn, view, num_images)
         return drawn, route
 
 
-def _join(drawn: dict[Key, Array], view: int, num_images: int) -> None:
-    """Replaces what was drawn for a view's types of one pass, if it has any, by settings."""
+def _box_numbers(drawn: dict[Key, Array], view: int, plan: Plan, num_images: int) -> Array:
+    """Takes out what was drawn for a view's crop, and returns it as one array."""
+    numbers = np.zeros((num_images, BOX_NUMBERS), np.float32)
+    if plan.augmentations[0].name == "crop":
+        numbers[:, 0] = drawn.pop((view, "crop", ACTIVE))
+        numbers[:, 1:3] = drawn.pop((view, "crop", "place"))
+        numbers[:, 3:5] = np.exp(ranges(plan.augmentations[0])["log_ratio"])
+        numbers[:, 5:] = drawn.pop((view, "crop", "sides")).reshape(num_images, -1)
+    return numbers
+
+
+def _settings(drawn: dict[Key, Array], view: int, num_images: int) -> Array:
+    """Takes out what was drawn for a view's types of one pass, and returns it as their settings."""
     settings = np.tile(np.array(IDENTITY, np.float32), (num_images, 1))
     kinds = [name for v, name, parameter in drawn if v == view and parameter == ACTIVE]
     for kind in kinds:
@@ -96,7 +111,7 @@ def _join(drawn: dict[Key, Array], view: int, num_images: int) -> None:
         if parts:
             for key in [key for key in drawn if key[:2] == (view, kind)]:
                 del drawn[key]
-            drawn[(view, *JOINED)] = settings
+    return settings
 
 
 def draw_batch(

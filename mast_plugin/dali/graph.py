@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-from nvidia.dali import Pipeline, fn, math, pipeline_def, types
+from nvidia.dali import Pipeline, fn, pipeline_def, types
 
 from mast_plugin.augmentation import Augmentation
-from mast_plugin.dali.draw import JOINED, Draws, Key
-from mast_plugin.drawing import ranges
+from mast_plugin.dali.draw import BOX, SETTINGS_KEY, Draws, Key
 from mast_plugin.plan import Plan
 from mast_plugin.views.dali import apply, normalised, refuse_unsupported
 from mast_plugin.views.dali_geometry import resized_box
-from mast_plugin.views.dali_kernel import crop_box, recoloured
-from mast_plugin.views.dali_node import ACTIVE, Device, Node, as_float, constant
+from mast_plugin.views.dali_kernel import crop_box, first_pass
+from mast_plugin.views.dali_node import ACTIVE, Device, Node
 
 Nodes = Mapping[Key, Node]
 Read = Callable[[Node], Node]
@@ -60,22 +58,23 @@ def _views(
     fed, *numbers = fn.external_source(source=feed, num_outputs=1 + len(keys), batch=True)
     nodes = {key: numbers[position] for position, key in enumerate(keys)}
     encoded = read(fed)
-    # The images' own orientation tags are left alone, as PIL leaves them.
-    extent = fn.peek_image_shape(encoded, adjust_orientation=False, dtype=types.FLOAT)[:2]
     images = fn.decoders.image(
         encoded,
         device="mixed" if device == "gpu" else "cpu",
         output_type=types.RGB,
-        adjust_orientation=False,
+        adjust_orientation=False,  # tags of orientation are left alone, as PIL leaves them
     )
     views = []
     for view, plan in enumerate(draws.plans):
-        start, end = _box(plan, view, nodes, extent)
-        image = resized_box(images, start, end, plan.crop_size)
-        if (settings := nodes.get((view, *JOINED))) is not None:
-            image = recoloured(image, settings)
+        if draws.in_one_pass:
+            settings = nodes[(view, *SETTINGS_KEY)]
+            image = first_pass(images, nodes[(view, *BOX)], settings, plan.crop_size)
+        else:
+            extent = fn.peek_image_shape(encoded, adjust_orientation=False, dtype=types.FLOAT)[:2]
+            box = crop_box(extent, nodes[(view, *BOX)])
+            image = resized_box(images, box[:2], box[2:], plan.crop_size)
         for augmentation in plan.augmentations:
-            if (view, augmentation.name, ACTIVE) in nodes and augmentation.name != "crop":
+            if (view, augmentation.name, ACTIVE) in nodes:
                 image = _perhaps(image, augmentation, view, nodes, plan)
         views.append(normalised(image, plan))
     return tuple(views)
@@ -91,27 +90,3 @@ def _perhaps(image: Node, augmentation: Augmentation, view: int, nodes: Nodes, p
     else:
         changed = image
     return changed
-
-
-def _box(plan: Plan, view: int, nodes: Nodes, extent: Node) -> tuple[Node, Node]:
-    """The box that a view shows: a crop's where it is active, else the largest centred square.
-
-    Args:
-        plan: the view's.
-        view: which one.
-        nodes: what was drawn.
-        extent: height and width of the images in pixels.
-
-    Returns:
-        (row, column) of its first corner and of its last, in pixels.
-    """
-    if plan.augmentations[0].name == "crop":
-        active, sides, place = (nodes[view, "crop", name] for name in (ACTIVE, "sides", "place"))
-        ratio = np.exp(ranges(plan.augmentations[0])["log_ratio"])
-        box = crop_box(
-            extent, fn.reshape(as_float(active), shape=[1]), sides, place, constant(ratio)
-        )
-        return box[:2], box[2:]
-    square = fn.reductions.min(extent)
-    start = math.floor((extent - square) * 0.5)
-    return start, start + square
