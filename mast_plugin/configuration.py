@@ -56,11 +56,15 @@ def plain(node: Any) -> Any:
     return OmegaConf.to_container(node, resolve=True)
 
 
-def shipped_directory() -> Path:
-    """Return the folder of the shipped configurations: beside the package, or inside a wheel's."""
+def shipped_directory(stage: str = "pretrain") -> Path:
+    """Return the folder of the shipped configurations: beside the package, or inside a wheel's.
+
+    Args:
+        stage: ``pretrain`` or ``evaluate``.
+    """
     package = Path(__file__).parent
-    inside = package / "pretrain_configs"
-    return inside if inside.is_dir() else package.parent / "scripts" / "pretrain"
+    inside = package / f"{stage}_configs"
+    return inside if inside.is_dir() else package.parent / "scripts" / stage
 
 
 def absolute_config_path(arguments: list[str]) -> list[str]:

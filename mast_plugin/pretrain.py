@@ -1,6 +1,5 @@
 """Pretraining from a configuration, on either host: ``mast-pretrain`` and ``main_pretrain.py``."""
 
-import os
 import sys
 import warnings
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig
 
+from mast_plugin.command import answer, spare_the_cores
 from mast_plugin.configuration import (
     absolute_config_path,
     plain,
@@ -18,16 +18,15 @@ from mast_plugin.configuration import (
     with_crops,
     with_scaled_rates,
 )
-from mast_plugin.errors import ConfigurationError, MASTError
+from mast_plugin.cost import recorder
+from mast_plugin.errors import ConfigurationError
 from mast_plugin.registration import register, register_resolvers
 from mast_plugin.run import Run, keep_metrics, open_run
 
 
 def main() -> None:
     """Run the command line; a configuration's path is taken from the working directory."""
-    # torch's threads would otherwise spin while they wait, on the very cores that the loading
-    # processes need: on two busy cores a step took eight times as long. Read when torch is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    spare_the_cores()
     sys.argv[1:] = absolute_config_path(sys.argv[1:])
     register_resolvers()
     _hydra_main()
@@ -35,13 +34,7 @@ def main() -> None:
 
 @hydra.main(version_base="1.2", config_path=None, config_name="mast")
 def _hydra_main(cfg: DictConfig) -> None:
-    try:
-        print(pretrain(cfg))
-    except MASTError as error:
-        # A loader's worker wraps the error's sentence in its traceback; the sentence comes last.
-        sentence = str(error).strip().splitlines()[-1].removeprefix(f"{type(error).__module__}.")
-        print(f"mast-pretrain: {sentence}", file=sys.stderr)
-        raise SystemExit(2) from None
+    answer("mast-pretrain", lambda: pretrain(cfg))
 
 
 @dataclass(frozen=True)
@@ -79,21 +72,17 @@ def pretrain(cfg: DictConfig) -> Pretrained:
     Raises:
         MASTError: anything that keeps the run from starting, before the first step.
     """
-    cfg = resolve(cfg)
     from mast_plugin import data
     from mast_plugin.evaluation.scoring import Scoring
     from mast_plugin.host import load_host
-    from mast_plugin.views.choice import chosen_views
 
-    views = chosen_views(cfg)
-    images = data.training_images(cfg)
-    cfg = with_crops(cfg, views.crop_sizes, views.num_crops, data.num_classes(cfg, images))
+    cfg, views, images = _prepared(cfg)
     host = load_host()
     register()
     _check_method(cfg, host)
     host.engine.seed_everything(cfg.seed, workers=True)
     run = open_run(cfg)
-    trainer = _trainer(cfg, host, run)
+    trainer = _trainer(cfg, host, run, len(images))
     model = host.build(with_scaled_rates(cfg, trainer.num_devices * cfg.num_nodes))
     if not cfg.performance.disable_channel_last:
         import torch
@@ -118,6 +107,27 @@ def pretrain(cfg: DictConfig) -> Pretrained:
     return Pretrained(run.folder, comparison, metrics)
 
 
+def planned_run(cfg: DictConfig) -> Run:
+    """Where :func:`pretrain` would write, and what it would go on from; nothing is started.
+
+    Raises:
+        MASTError: the configuration or the data cannot be used.
+    """
+    return open_run(_prepared(cfg)[0])
+
+
+def _prepared(cfg: DictConfig) -> tuple[DictConfig, Any, Any]:
+    """The complete configuration, the views and the training images."""
+    cfg = resolve(cfg)
+    from mast_plugin import data
+    from mast_plugin.views.choice import chosen_views
+
+    views = chosen_views(cfg)
+    images = data.training_images(cfg)
+    classes = data.num_classes(cfg, images)
+    return with_crops(cfg, views.crop_sizes, views.num_crops, classes), views, images
+
+
 def _draw(model: Any, images: Any, folder: Path) -> None:
     """Draw views of the first image under several routes, beside the masks as they were learned."""
     from mast_plugin.report.routes import draw_routes
@@ -136,7 +146,7 @@ def _check_method(cfg: DictConfig, host: Any) -> None:
         refuse_unknown_options(cfg, host.method_options(cfg.method))
 
 
-def _trainer(cfg: DictConfig, host: Any, run: Run) -> Any:
+def _trainer(cfg: DictConfig, host: Any, run: Run, num_images: int) -> Any:
     """The engine's Trainer with a CSV logger, wandb where asked for, and solo-learn's callback."""
     loggers, callbacks = host.engine.loggers, host.engine.callbacks
     root, name, version = run.folder.parent.parent, cfg.method, run.folder.name
@@ -145,7 +155,9 @@ def _trainer(cfg: DictConfig, host: Any, run: Run) -> Any:
         options = plain(cfg.wandb)
         options.pop("enabled")
         logger.append(loggers.WandbLogger(name=cfg.name, **options))
-    callback = [callbacks.LearningRateMonitor(logging_interval="epoch")]
+    views = cfg.data.num_large_crops + cfg.data.num_small_crops
+    cost = recorder(host.engine, run.folder, images=num_images, views=views)
+    callback = [callbacks.LearningRateMonitor(logging_interval="epoch"), cost]
     if cfg.checkpoint.enabled:
         logdir = str(run.folder.parent)
         kept = (cfg.checkpoint.frequency, cfg.checkpoint.keep_prev)

@@ -58,12 +58,21 @@ def open_run(cfg: DictConfig) -> Run:
 
 def latest_checkpoint(folder: Path) -> Path | None:
     """Return the checkpoint of the latest epoch in a folder, if there is one."""
-    epochs = {
+    epochs = _checkpoints(folder)
+    return epochs[max(epochs)] if epochs else None
+
+
+def last_epoch(folder: Path) -> int | None:
+    """Return the latest epoch, counted from 0, of which a folder has a checkpoint."""
+    return max(_checkpoints(folder), default=None)
+
+
+def _checkpoints(folder: Path) -> dict[int, Path]:
+    return {
         int(match.group(1)): path
         for path in folder.glob("*.ckpt")
         if (match := re.search(r"ep=(\d+)\.ckpt$", path.name))
     }
-    return epochs[max(epochs)] if epochs else None
 
 
 def keep_metrics(folder: Path) -> None:

@@ -5,7 +5,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -13,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from mast_plugin.errors import DataError
 
 View: TypeAlias = Callable[[Image.Image], Tensor]
+Allocate: TypeAlias = Callable[[tuple[int, int]], NDArray[np.float32]]
 
 
 class _ImageFiles(Dataset[Tensor]):
@@ -42,6 +45,8 @@ def extract_features(
     batch_size: int = 256,
     device: torch.device | str = "cpu",
     workers: int = 0,
+    progress: bool | None = False,
+    out: Allocate | None = None,
 ) -> Tensor:
     """Runs a backbone over image files, in evaluation mode.
 
@@ -56,26 +61,49 @@ def extract_features(
         batch_size: images per forward pass.
         device: where to run the backbone.
         workers: processes that read images; 0 reads them in this process.
+        progress: show a bar on standard error; ``None``: where that is a terminal.
+        out: makes the float32 array of the shape (N, F) that is filled batch by batch, for example
+            a memory-mapped one; by default one in memory.
 
     Returns:
-        (N, F) float32 features, in the order of the files, on the CPU.
+        (N, F) float32 features, in the order of the files, on the CPU; they share their memory with
+        what ``out`` makes.
 
     Raises:
-        DataError: an image cannot be read.
+        DataError: an image cannot be read, or there are none.
     """
+    from tqdm import tqdm
+
     loader = DataLoader(
         _ImageFiles(files, view),
         batch_size=batch_size,
         num_workers=workers,
         generator=torch.Generator(),  # otherwise the loader draws a seed from the global one
     )
-    with _evaluating(backbone.to(device)), torch.inference_mode():
-        parts = [backbone(images.to(device)).flatten(1).float().cpu() for images in loader]
-    return torch.cat(parts)  # outside of inference mode, so that a classifier can be trained on it
+    features: NDArray[np.float32] | None = None
+    done = 0
+    bar = tqdm(total=len(files), desc="Features", unit="image", leave=False, disable=_off(progress))
+    with bar, evaluating(backbone.to(device)), torch.inference_mode():
+        for images in loader:
+            part = backbone(images.to(device)).flatten(1).float().cpu().numpy()
+            if features is None:
+                shape = (len(files), part.shape[1])
+                features = np.empty(shape, np.float32) if out is None else out(shape)
+            features[done : done + len(part)] = part
+            done += len(part)
+            bar.update(len(part))
+    if features is None:
+        raise DataError("There are no images to make features of; name at least one.")
+    return torch.from_numpy(features)  # no inference tensor, so a classifier can be trained on it
+
+
+def _off(progress: bool | None) -> bool | None:
+    """What tqdm calls ``disable``."""
+    return progress if progress is None else not progress
 
 
 @contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
+def evaluating(network: nn.Module) -> Iterator[None]:
     """Evaluation mode; afterwards every module is back in its own mode (a part may be frozen)."""
     modes = [(module, module.training) for module in network.modules()]
     network.eval()

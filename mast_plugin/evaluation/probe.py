@@ -40,7 +40,7 @@ def knn_accuracy(
     Raises:
         HostError: solo-learn is not installed.
     """
-    classifier = classifier or _host_classifier()
+    classifier = classifier or host_classifier()
     knn = classifier(k=neighbours, T=temperature, distance_fx="cosine")
     # One of the hosts normalises by itself, the other does not.
     knn.update(train_features=F.normalize(train), train_targets=train_labels)
@@ -51,7 +51,12 @@ def knn_accuracy(
     return float(top1)
 
 
-def _host_classifier() -> Any:
+def host_classifier() -> Any:
+    """Import the host's ``WeightedKNNClassifier``.
+
+    Raises:
+        HostError: solo-learn is not installed.
+    """
     try:
         with quiet_host():
             from solo.utils.knn import WeightedKNNClassifier

@@ -1,6 +1,6 @@
 """What a host module must offer; the rest of the project uses nothing else of solo-learn."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -48,3 +48,21 @@ class Host(Protocol):
 
     def complete_views(self, cfg: DictConfig) -> None:
         """Add to our view blocks, in place, what the host's own script reads of every block."""
+
+    def linear_model(
+        self,
+        backbone: nn.Module,
+        *,
+        num_classes: int,
+        max_epochs: int,
+        batch_size: int,
+        lr: float,
+        weight_decay: float,
+        lr_decay_epochs: Sequence[int],
+    ) -> Any:
+        """Build solo-learn's own linear evaluation: batches ``[images, labels]``, SGD.
+
+        It freezes the backbone that it is given, which must have ``num_features`` (or ResNet's
+        ``inplanes``), and it needs at least five classes. The rate, taken as it is, is divided by
+        ten after each of ``lr_decay_epochs``; momentum is 0.9.
+        """

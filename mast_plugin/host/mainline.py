@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lightning import pytorch as engine
@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError
 from solo.methods import METHODS
 from solo.methods.base import BaseMethod as Method
+from solo.methods.linear import LinearModel
 from solo.utils.checkpointer import Checkpointer as _Checkpointer
 from torch import nn
 
@@ -107,3 +108,36 @@ def complete_views(cfg: DictConfig) -> None:
         }
     )
     cfg.augmentations = [OmegaConf.merge(inert, block) for block in cfg.augmentations]
+
+
+def linear_model(
+    backbone: nn.Module,
+    *,
+    num_classes: int,
+    max_epochs: int,
+    batch_size: int,
+    lr: float,
+    weight_decay: float,
+    lr_decay_epochs: Sequence[int],
+) -> Any:
+    """Build the main branch's linear evaluation."""
+    cfg = OmegaConf.create(
+        {
+            "data": {"num_classes": num_classes},
+            "max_epochs": max_epochs,
+            "optimizer": {
+                "name": "sgd",
+                "batch_size": batch_size,
+                "lr": lr,
+                "weight_decay": weight_decay,
+                "kwargs": {"momentum": 0.9},
+            },
+            # The step schedule counts epochs whatever the interval; "step" only earns a warning.
+            "scheduler": {
+                "name": "step",
+                "lr_decay_steps": list(lr_decay_epochs),
+                "interval": "epoch",
+            },
+        }
+    )
+    return LinearModel(backbone, cfg)

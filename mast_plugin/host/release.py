@@ -1,7 +1,7 @@
 """solo-learn 1.0.2, the release on PyPI: keyword arguments, pytorch-lightning 1.x, ``encoder``."""
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from pl_bolts.optimizers.lr_scheduler import LinearWarmupCosineAnnealingLR
 from solo.methods import METHODS
 from solo.methods.base import BaseMethod, BaseMomentumMethod, static_lr
+from solo.methods.linear import LinearModel
 from solo.utils.checkpointer import Checkpointer as _Checkpointer
 from torch import Tensor, nn
 
@@ -187,6 +188,23 @@ def foreign_transform(trainer: Any, kind: type, make: Callable[[], Transform]) -
 
 def complete_views(cfg: DictConfig) -> None:
     """Do nothing: the release ships no script that reads view blocks."""
+
+
+def linear_model(
+    backbone: nn.Module, *, weight_decay: float, lr_decay_epochs: Sequence[int], **options: Any
+) -> Any:
+    """Build the release's linear evaluation; its other options have the face's names."""
+    return LinearModel(
+        backbone,
+        optimizer="sgd",
+        lars=False,
+        weight_decay=weight_decay,
+        exclude_bias_n_norm=False,
+        extra_optimizer_args={"momentum": 0.9},
+        scheduler="step",
+        lr_decay_steps=list(lr_decay_epochs),
+        **options,
+    )
 
 
 def _base_arguments(cfg: DictConfig) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""What a trained network's masks and uncertainties say about its augmentations."""

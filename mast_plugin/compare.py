@@ -1,0 +1,235 @@
+"""Comparing methods under one protocol: ``mast-compare`` and ``main_compare.py``."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from mast_plugin.command import answer, spare_the_cores
+from mast_plugin.configuration import plain, shipped_directory
+from mast_plugin.errors import ConfigurationError
+from mast_plugin.registration import register_resolvers
+from mast_plugin.run import write_json
+
+if TYPE_CHECKING:
+    from mast_plugin.comparison.cell import Cell
+    from mast_plugin.comparison.variant import Variant
+    from mast_plugin.evaluate import Evaluated
+    from mast_plugin.report.content import Comparison
+
+_TABLED = ("knn", "linear", "few-shot-5", "few-shot-10", "lightning-linear", "finetune-1%",
+           "finetune-10%")  # fmt: skip
+Cells = dict[tuple[str, int], "Cell"]
+Results = dict[tuple[str, int], "Evaluated"]
+
+
+def main() -> None:
+    """Run the command line."""
+    spare_the_cores()
+    register_resolvers()
+    _hydra_main()
+
+
+@hydra.main(
+    version_base="1.2", config_path=str(shipped_directory("evaluate")), config_name="compare"
+)
+def _hydra_main(cfg: DictConfig) -> None:
+    answer("mast-compare", lambda: compare(cfg))
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What a comparison ends with.
+
+    Attributes:
+        folder: ``comparison.json``, ``comparison.csv``, the runs and, where it was asked for,
+            ``report.html``.
+        comparison: the table.
+        costs: of each method, means over seeds: ``views``, ``minutes``, ``images_per_second``.
+    """
+
+    folder: Path
+    comparison: "Comparison"
+    costs: Mapping[str, Mapping[str, float]]
+
+    def __str__(self) -> str:
+        """The table, and where everything is."""
+        from mast_plugin.comparison.estimate import as_text
+
+        files = ", ".join(sorted(path.name for path in self.folder.iterdir()))
+        return f"\n{as_text(self.comparison, self.costs)}\n\n{self.folder} holds {files}"
+
+
+def compare(cfg: DictConfig) -> Compared:
+    """Pretrain what is missing, evaluate everything, and write the comparison.
+
+    Args:
+        cfg: the keys of ``scripts/evaluate/compare.yaml``; it is left as it is.
+
+    Raises:
+        MASTError: anything that keeps a run from starting, before the first of them does; or a run
+            that failed. What is finished is kept.
+    """
+    cfg = _checked(cfg)
+    output = Path(cfg.output)
+    variants = _searched(cfg, _variants(cfg))
+    # All are composed before the first is trained, so that a mistake in the last costs nothing.
+    cells = _planned(cfg, variants, plain(cfg.seeds))
+    for cell in cells.values():
+        cell.pretrain()
+    results = {key: cell.evaluate(_evaluation(cfg)) for key, cell in cells.items()}
+    compared = Compared(output, _table(cfg, results, cfg.metric), _costs(cfg, cells))
+    _write(cfg, compared, results)
+    if cfg.report:
+        from mast_plugin.report.comparison_report import report_comparison
+
+        report_comparison(compared, cells, results)
+    return compared
+
+
+def _checked(cfg: DictConfig) -> DictConfig:
+    from mast_plugin.evaluation.protocol import PROTOCOLS
+
+    base = OmegaConf.load(shipped_directory("evaluate") / "compare.yaml")
+    known = {str(key) for key in base if key not in ("hydra", "defaults")}
+    given = {str(key): value for key, value in plain(cfg).items() if key != "hydra"}
+    if unknown := sorted(set(given) - known):
+        raise ConfigurationError(
+            f"{unknown[0]} is not an option of the comparison; it knows {', '.join(sorted(known))}"
+        )
+    defaults = {key: value for key, value in plain(base).items() if key in known}
+    variants = {**defaults["variants"], **given.get("variants", {})}
+    cfg = OmegaConf.create({**defaults, **given, "variants": variants})
+    for key in ("methods", "seeds", "protocols"):
+        if not isinstance(plain(cfg[key]), list) or not cfg[key]:
+            raise ConfigurationError(f"{key} is {cfg[key]!r}; it must be a list, such as [a,b]")
+    if len(set(cfg.methods)) < len(cfg.methods) or len(set(cfg.seeds)) < len(cfg.seeds):
+        raise ConfigurationError("methods and seeds must each name everything once only")
+    if (
+        cfg.metric.rpartition("-")[0] not in (*cfg.protocols, "")
+        and cfg.metric not in cfg.protocols
+    ):
+        raise ConfigurationError(
+            f"metric={cfg.metric} is of none of the protocols {', '.join(cfg.protocols)}: name one"
+        )
+    if unknown := sorted(set(cfg.protocols) - set(PROTOCOLS)):
+        raise ConfigurationError(
+            f"protocols names {unknown[0]!r}; there are {', '.join(PROTOCOLS)}"
+        )
+    return cfg
+
+
+def _variants(cfg: DictConfig) -> "list[Variant]":
+    from mast_plugin.comparison.variant import read_variant
+
+    overrides = plain(cfg.overrides)
+    return [read_variant(name, plain(cfg.variants)).changed(overrides) for name in cfg.methods]
+
+
+def _planned(cfg: DictConfig, variants: "Sequence[Variant]", seeds: Sequence[int]) -> Cells:
+    from mast_plugin.comparison.cell import Cell
+    from mast_plugin.comparison.variant import recipe_folder
+
+    recipes, output = recipe_folder(cfg.recipes), Path(cfg.output)
+    return {
+        (variant.name, seed): Cell.plan(variant, seed, recipes, output)
+        for variant in variants
+        for seed in seeds
+    }
+
+
+def _searched(cfg: DictConfig, variants: "list[Variant]") -> "list[Variant]":
+    """Give every variant the candidate that is best on a validation split, with the first seed."""
+    from mast_plugin.comparison.variant import grid
+
+    candidates = grid(plain(cfg.search))
+    if len(candidates) == 1:
+        return [variant.changed(candidates[0]) for variant in variants]
+    tried = [[variant.changed(candidate) for candidate in candidates] for variant in variants]
+    plans = [[_planned(cfg, [each], [cfg.seeds[0]]) for each in row] for row in tried]
+    chosen = []
+    for row, cells in zip(tried, plans, strict=True):
+        scores = [_validated(cfg, next(iter(cell.values()))) for cell in cells]
+        best = max(range(len(row)), key=scores.__getitem__)
+        listed = ", ".join(f"{score:.1f}" for score in scores)
+        print(f"{row[best].name}: {' '.join(candidates[best])} is best in validation ({listed})")
+        chosen.append(row[best])
+    return chosen
+
+
+def _validated(cfg: DictConfig, cell: "Cell") -> float:
+    """Mean over the tasks of the k-NN's accuracy on a validation split of the training images."""
+    cell.pretrain()
+    evaluated = cell.evaluate({**_evaluation(cfg), "protocols": ["knn"], "subspaces": []})
+    found = [
+        row.chosen["validation_top1"]
+        for row in evaluated.rows
+        if row.space == "backbone" and row.metric == "top1"
+    ]
+    return sum(found) / len(found)
+
+
+def _evaluation(cfg: DictConfig) -> dict[str, Any]:
+    return {
+        "protocols": plain(cfg.protocols),
+        "dataset": cfg.dataset,
+        "tasks": plain(cfg.tasks) if cfg.tasks else None,
+        "seed": cfg.evaluation_seed,
+        "num_workers": cfg.num_workers,
+        "device": cfg.device,
+    }
+
+
+def _table(cfg: DictConfig, results: Results, protocol: str) -> "Comparison":
+    from mast_plugin.comparison.estimate import compared, scores_of
+
+    scores = {key: scores_of(result.rows, protocol) for key, result in results.items()}
+    return compared(scores, plain(cfg.methods), plain(cfg.seeds), ours=cfg.ours, protocol=protocol)
+
+
+def _costs(cfg: DictConfig, cells: Cells) -> dict[str, dict[str, float]]:
+    costs: dict[str, dict[str, float]] = {}
+    for method in cfg.methods:
+        found = [cost for seed in cfg.seeds if (cost := cells[method, seed].cost)]
+        if not found:
+            costs[method] = {}
+            continue
+        seconds, images = (sum(cost[name] for cost in found) for name in ("seconds", "images"))
+        costs[method] = {
+            "views": found[0]["views"],
+            "minutes": seconds / len(found) / 60,
+            "images_per_second": images / seconds,
+        }
+    return costs
+
+
+def _write(cfg: DictConfig, compared: Compared, results: Results) -> None:
+    measured = {protocol for result in results.values() for protocol in _protocols(result)}
+    tables = {
+        protocol: asdict(_table(cfg, results, protocol))
+        for protocol in _TABLED
+        if protocol in measured
+    }
+    folder = compared.folder
+    content = {"configuration": plain(cfg), "tables": tables, "costs": compared.costs}
+    write_json(folder / "comparison.json", content)
+    with (folder / "comparison.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("method", "seed", "space", "protocol", "subject", "metric", "value"))
+        for (method, seed), result in results.items():
+            writer.writerows(
+                (method, seed, row.space, row.protocol, row.subject, row.metric, row.value)
+                for row in result.rows
+            )
+
+
+def _protocols(result: "Evaluated") -> set[str]:
+    return {row.protocol for row in result.rows if row.metric == "top1"}
+
+
+if __name__ == "__main__":
+    main()

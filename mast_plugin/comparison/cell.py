@@ -1,0 +1,124 @@
+"""One method with one seed: its pretraining, which is never done twice, and its evaluation."""
+
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from mast_plugin.comparison.variant import Variant, composed
+from mast_plugin.cost import read_cost
+from mast_plugin.errors import ConfigurationError
+from mast_plugin.evaluate import Evaluated, evaluate
+from mast_plugin.run import last_epoch, latest_checkpoint
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A run of a comparison.
+
+    Attributes:
+        variant: which method, with every override.
+        seed: of the pretraining.
+        recipes: folder of the recipes.
+        folder: of the run itself; it follows from the run's configuration, so that runs that
+            differ in anything never share one.
+        max_epochs: the epochs of a finished run.
+        dataset: what the recipe is scored on, or ``None``.
+    """
+
+    variant: Variant
+    seed: int
+    recipes: Path
+    folder: Path
+    max_epochs: int
+    dataset: str | None
+
+    @classmethod
+    def plan(cls, variant: Variant, seed: int, recipes: Path, output: Path) -> "Cell":
+        """Compose and check the run, without starting it.
+
+        Raises:
+            MASTError: its configuration cannot be had.
+        """
+        from mast_plugin.pretrain import planned_run
+
+        kept = (
+            f"name={variant.name}",
+            f"seed={seed}",
+            f"checkpoint.dir={_quoted(output / 'runs')}",
+            "auto_resume.enabled=true",
+        )
+        variant = variant.changed(kept)
+        cfg = composed(variant, recipes)
+        dataset = OmegaConf.select(cfg, "evaluation.dataset", default=None)
+        # The comparison scores every network itself, under one protocol.
+        variant = variant.changed(["evaluation.dataset=null"])
+        run = planned_run(composed(variant, recipes))
+        return cls(variant, seed, recipes, run.folder, int(cfg.max_epochs), dataset)
+
+    @property
+    def label(self) -> str:
+        """For messages."""
+        return f"{self.variant.name}, seed {self.seed}"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the last epoch's checkpoint is there."""
+        return last_epoch(self.folder) == self.max_epochs - 1
+
+    def pretrain(self) -> None:
+        """Run what is left of the pretraining, in a process of its own.
+
+        Raises:
+            ConfigurationError: it failed, or another process is at it.
+        """
+        if self.is_finished:
+            return
+        print(f"pretraining {self.label}", flush=True)
+        command = [sys.executable, "-m", "mast_plugin.pretrain"]
+        command += ["--config-path", str(self.recipes), "--config-name", self.variant.recipe]
+        with _alone(self.folder, self.label):
+            status = subprocess.run([*command, *self.variant.overrides], check=False).returncode
+        if status or not self.is_finished:
+            raise ConfigurationError(
+                f"the pretraining of {self.label} failed (its own message stands above); what is "
+                "finished is kept, so mend it and start the comparison again"
+            )
+
+    def evaluate(self, options: dict[str, Any]) -> Evaluated:
+        """Evaluate the finished run; what was measured before is read again."""
+        checkpoint = latest_checkpoint(self.folder)
+        assert checkpoint is not None
+        given = {"checkpoint": str(checkpoint), "report": False, **options}
+        given["dataset"] = given.get("dataset") or self.dataset
+        return evaluate(OmegaConf.create(given))
+
+    @property
+    def cost(self) -> Mapping[str, float]:
+        """See :func:`~mast_plugin.cost.read_cost`."""
+        return read_cost(self.folder)
+
+
+def _quoted(path: Path) -> str:
+    return "'" + str(path.absolute()).replace("'", "\\'") + "'"
+
+
+@contextmanager
+def _alone(folder: Path, label: str) -> Iterator[None]:
+    """Keep every other comparison from the same run, for as long as this process lives."""
+    import fcntl
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ConfigurationError(
+                f"another process is pretraining {label}: wait for it, then start again"
+            ) from error
+        yield

@@ -1,0 +1,102 @@
+"""Means over seeds, their intervals, and paired differences."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from mast_plugin.evaluation.measurement import Measurement
+from mast_plugin.report.content import Comparison, ComparisonRow, Estimate
+
+Scores = Mapping[tuple[str, int], Mapping[str, float]]
+"""Method and seed to task to accuracy."""
+
+MEAN_TASK = "mean over tasks"
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """The mean with Student's 95 % interval of it, which takes two values or more."""
+    mean = sum(values) / len(values)
+    if len(values) < 2:
+        return Estimate(mean)
+    from scipy.stats import t as student
+
+    variance = sum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    margin = float(student.ppf(0.975, len(values) - 1)) * math.sqrt(variance / len(values))
+    return Estimate(mean, mean - margin, mean + margin)
+
+
+def scores_of(rows: Sequence[Measurement], protocol: str) -> dict[str, float]:
+    """Top-1 of the backbone on every task, and the mean over the tasks where there are several."""
+    found = {
+        row.subject: row.value
+        for row in rows
+        if (row.space, row.protocol, row.metric) == ("backbone", protocol, "top1")
+    }
+    if len(found) > 1:
+        found[MEAN_TASK] = sum(found.values()) / len(found)
+    return found
+
+
+def compared(
+    scores: Scores, methods: Sequence[str], seeds: Sequence[int], *, ours: str, protocol: str
+) -> Comparison:
+    """Set methods side by side.
+
+    The difference of ``ours`` to the best of the other methods is paired: seed by seed, to the
+    method with the best mean on that task. As that method is picked for its mean, the difference
+    errs on the side of the baselines.
+
+    Args:
+        scores: of every method and seed; the same tasks everywhere.
+        methods: in the order of the columns.
+        seeds: of every method.
+        ours: whose difference is shown; none where it is not among the methods.
+        protocol: what the accuracies are of.
+    """
+    rows = []
+    for task in scores[methods[0], seeds[0]]:
+        values = {name: [scores[name, seed][task] for seed in seeds] for name in methods}
+        cells = tuple(estimate(values[name]) for name in methods)
+        others = [name for name in methods if name != ours]
+        difference, best = None, ""
+        if ours in methods and others:
+            best = max(others, key=lambda name: sum(values[name]))
+            pairs = zip(values[ours], values[best], strict=True)
+            difference = estimate([mine - theirs for mine, theirs in pairs])
+        rows.append(ComparisonRow(task, cells, difference, best))
+    count = f"95 % over {len(seeds)} seeds" if len(seeds) > 1 else "none: one seed"
+    metric = f"{protocol} top-1 accuracy of the backbone, %"
+    return Comparison(tuple(methods), tuple(rows), metric, count, ours)
+
+
+def as_text(comparison: Comparison, costs: Mapping[str, Mapping[str, float]]) -> str:
+    """The comparison as a plain table: tasks by methods, the difference, and the costs."""
+    head = ["", *comparison.methods, f"{comparison.ours} - best other"]
+    lines = [head]
+    for row in comparison.rows:
+        cells = [_cell(cell) for cell in row.cells]
+        note = f" ({row.baseline})" if row.baseline else ""
+        lines.append([row.task, *cells, _cell(row.difference, "+") + note])
+    for name, number in (("minutes", "minutes"), ("images/s", "images_per_second")):
+        lines.append([name, *(_number(costs[m].get(number)) for m in comparison.methods), ""])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    table = [
+        "  ".join(
+            text.ljust(width) if at in (0, len(widths) - 1) else text.rjust(width)
+            for at, (text, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    ]
+    return "\n".join([f"{comparison.metric}; interval: {comparison.interval}", *table])
+
+
+def _cell(found: Estimate | None, sign: str = "") -> str:
+    if found is None:
+        return ""
+    text = f"{found.mean:{sign}.1f}"
+    if found.low is not None and found.high is not None:
+        text += f" [{found.low:{sign}.1f}, {found.high:{sign}.1f}]"
+    return text
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:,.1f}"

@@ -1,0 +1,122 @@
+"""What a name in a comparison stands for: a recipe, and what is changed in it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+
+from mast_plugin.configuration import absolute_config_path, shipped_directory
+from mast_plugin.errors import ConfigurationError
+
+_FALLBACK = "vicreg"
+_SIZES = ("proj_hidden_dim", "proj_output_dim", "pred_hidden_dim", "proj_size")
+_SIZE = 512
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A method as it is compared.
+
+    Attributes:
+        name: in the comparison's tables.
+        recipe: name of its configuration.
+        overrides: in Hydra's notation, applied to the recipe.
+    """
+
+    name: str
+    recipe: str
+    overrides: tuple[str, ...] = ()
+
+    def changed(self, overrides: Sequence[str]) -> "Variant":
+        """The same with further overrides, which win."""
+        return Variant(self.name, self.recipe, (*self.overrides, *overrides))
+
+
+def read_variant(name: str, known: Mapping[str, Any]) -> Variant:
+    """Look a name up, among the configured variants and then among solo-learn's methods.
+
+    Args:
+        name: as given in ``methods``.
+        known: variant to its recipe and overrides.
+
+    Raises:
+        ConfigurationError: no such variant or method.
+    """
+    if name in known:
+        entry = known[name]
+        return Variant(name, entry["recipe"], tuple(entry.get("overrides", ())))
+    from mast_plugin.host import load_host
+
+    host = load_host()
+    builtin = set(host.METHODS) - {"base", "linear"}
+    if name not in builtin:
+        raise ConfigurationError(
+            f"methods names {name!r}, which is neither a variant ({', '.join(known)}) nor a method "
+            f"of the installed solo-learn ({', '.join(sorted(builtin))}): add it to variants"
+        )
+    options = host.method_options(name)
+    sizes = [f"++method_kwargs.{option}={_SIZE}" for option in _SIZES if option in options]
+    return Variant(name, _FALLBACK, (f"method={name}", *sizes))
+
+
+def grid(search: Mapping[str, Sequence[Any]]) -> list[tuple[str, ...]]:
+    """Every combination of a search's values, as overrides; one empty one without a search."""
+    keys = list(search)
+    return [
+        tuple(f"{key}={value}" for key, value in zip(keys, values, strict=True))
+        for values in product(*(search[key] for key in keys))
+    ]
+
+
+def recipe_folder(folder: str | None) -> Path:
+    """Where the recipes are, absolute.
+
+    Raises:
+        ConfigurationError: no such folder, here or among the shipped ones.
+    """
+    if folder is None:
+        return shipped_directory()
+    path = Path(absolute_config_path(["--config-path", folder])[1])
+    if not path.is_dir():
+        raise ConfigurationError(
+            f"recipes={folder} is no folder, here or among the shipped ones: give one that holds "
+            "a recipe of every method, or null for the embedded dataset"
+        )
+    return path
+
+
+def composed(variant: Variant, folder: Path) -> DictConfig:
+    """Compose a variant's configuration, as its own run will.
+
+    Raises:
+        ConfigurationError: there is no such recipe, or an override does not fit it.
+    """
+    try:
+        with _own_hydra(folder):
+            return compose(variant.recipe, list(variant.overrides))
+    except HydraException as error:
+        first_line = str(error).splitlines()[0]
+        raise ConfigurationError(
+            f"the recipe of {variant.name} cannot be composed: {first_line}; recipes are looked "
+            f"for in {folder}"
+        ) from error
+
+
+@contextmanager
+def _own_hydra(folder: Path) -> Iterator[None]:
+    """Hydra from a folder, whatever Hydra program this runs in."""
+    outer, current = GlobalHydra.instance(), GlobalHydra.instance().hydra
+    outer.clear()
+    try:
+        with initialize_config_dir(str(folder), version_base="1.2"):
+            yield
+    finally:
+        outer.clear()
+        outer.hydra = current

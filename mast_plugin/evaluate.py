@@ -1,0 +1,282 @@
+"""Evaluating a checkpoint: ``mast-evaluate`` and ``main_evaluate.py``."""
+
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from mast_plugin.command import answer, spare_the_cores
+from mast_plugin.configuration import plain, shipped_directory
+from mast_plugin.errors import ConfigurationError
+from mast_plugin.registration import register_resolvers
+
+if TYPE_CHECKING:
+    from mast_plugin.evaluation.measurement import Measurement
+    from mast_plugin.evaluation.network import Network
+    from mast_plugin.evaluation.protocol import Subject
+
+_INCIDENTAL = (
+    "output", "cache", "report", "overwrite", "batch_size", "num_workers", "device", "checkpoint"
+)  # fmt: skip
+"""Options that do not change what is measured."""
+_PACKAGES = ("mast-plugin", "solo-learn", "torch", "torchvision", "lightning", "pytorch-lightning")
+
+
+def main() -> None:
+    """Run the command line."""
+    spare_the_cores()
+    register_resolvers()
+    _hydra_main()
+
+
+@hydra.main(
+    version_base="1.2", config_path=str(shipped_directory("evaluate")), config_name="evaluate"
+)
+def _hydra_main(cfg: DictConfig) -> None:
+    answer("mast-evaluate", lambda: evaluate(cfg))
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What an evaluation ends with.
+
+    Attributes:
+        folder: ``evaluation.json`` and ``evaluation.csv``; ``report.html`` with its pictures where
+            it was asked for.
+        header: what the rows have in common.
+        rows: the measurements.
+    """
+
+    folder: Path
+    header: Mapping[str, Any]
+    rows: "Sequence[Measurement]"
+
+    def __str__(self) -> str:
+        """The tables, and where everything is."""
+        from mast_plugin.evaluation.measurement import table
+
+        whole = [row for row in self.rows if not row.space.startswith("subspace")]
+        note = "" if len(whole) == len(self.rows) else "\nThe subspaces stand in the files alone.\n"
+        files = ", ".join(sorted(path.name for path in self.folder.iterdir()))
+        return f"\n{table(whole)}\n{note}\n{self.folder} holds {files}"
+
+
+def evaluate(cfg: DictConfig) -> Evaluated:
+    """Evaluate a checkpoint as a configuration says; what was measured before is read again.
+
+    Args:
+        cfg: the keys of ``scripts/evaluate/evaluate.yaml``; it is left as it is.
+
+    Raises:
+        MASTError: anything that keeps the evaluation from starting, before it takes any time.
+    """
+    cfg = _checked(cfg)
+    from mast_plugin.evaluation.measurement import read, write
+    from mast_plugin.evaluation.network import open_network
+
+    network = open_network(
+        Path(cfg.checkpoint),
+        backbone_name=cfg.backbone.name,
+        backbone_kwargs=plain(cfg.backbone.kwargs),
+        config=cfg.config and Path(cfg.config),
+    )
+    folder = _folder(cfg)
+    subject, seconds = _subject(cfg, network, folder)
+    header = _header(cfg, subject)
+    found = folder / "evaluation.json"
+    if found.is_file() and not cfg.overwrite:
+        kept, rows = read(found)
+        if kept.get("digest") == header["digest"]:
+            return _reported(cfg, Evaluated(folder, kept, rows), subject)
+    rows = _measure(subject, cfg.protocols, seconds)
+    header |= {"seconds": {name: round(value, 2) for name, value in seconds.items()}}
+    write(folder / "evaluation", header, rows)
+    return _reported(cfg, Evaluated(folder, header, rows), subject)
+
+
+def _checked(cfg: DictConfig) -> DictConfig:
+    """A copy with every default, refused where a key or a protocol is unknown."""
+    from mast_plugin.evaluation.protocol import PROTOCOLS
+
+    base = OmegaConf.load(shipped_directory("evaluate") / "evaluate.yaml")
+    assert isinstance(base, DictConfig)
+    known = {str(key) for key in base if key not in ("hydra", "defaults")}
+    given = {str(key): value for key, value in plain(cfg).items() if key != "hydra"}
+    if unknown := sorted(set(given) - known):
+        raise ConfigurationError(
+            f"{unknown[0]} is not an option of the evaluation; it knows {', '.join(sorted(known))}"
+        )
+    if not given.get("checkpoint") or given["checkpoint"] == "???":
+        raise ConfigurationError("checkpoint is missing: give it as checkpoint=PATH")
+    defaults = {key: value for key, value in plain(base).items() if key in known}
+    for key in ("protocols", "subspaces"):
+        wanted = given.get(key, defaults[key])
+        wanted = list(PROTOCOLS) if wanted == "all" else wanted
+        wanted = [wanted] if isinstance(wanted, str) else wanted
+        if unknown := sorted(set(wanted) - set(PROTOCOLS)):
+            raise ConfigurationError(
+                f"{key} names {unknown[0]!r}; there are {', '.join(PROTOCOLS)}, and all"
+            )
+        given[key] = [name for name in PROTOCOLS if name in wanted]
+    sections = {key: {**defaults[key], **given.get(key, {})} for key in ("backbone", "view")}
+    return OmegaConf.create({**defaults, **given, **sections})
+
+
+def _folder(cfg: DictConfig) -> Path:
+    checkpoint = Path(cfg.checkpoint)
+    return Path(cfg.output or checkpoint.with_name(f"{checkpoint.stem}-evaluation"))
+
+
+def _subject(
+    cfg: DictConfig, network: "Network", folder: Path
+) -> "tuple[Subject, dict[str, float]]":
+    """Everything that the protocols need, features included; and the seconds that these took."""
+    import torch
+
+    from mast_plugin.evaluation.labelled_folder import read_labelled
+    from mast_plugin.evaluation.protocol import Subject
+    from mast_plugin.evaluation.space import feature_spaces
+    from mast_plugin.evaluation.store import FeatureStore
+
+    spaces = feature_spaces(network, plain(cfg.combinations))
+    table = read_labelled(_dataset(cfg, network), cfg.tasks and plain(cfg.tasks))
+    statistics = _statistics(cfg, network)
+    device = _device(cfg.device)
+    cache = None if cfg.cache is False else Path(cfg.cache or folder / "features")
+    store = FeatureStore(cache, cfg.batch_size, device, cfg.num_workers)
+    start = time.perf_counter()
+    train, test = (
+        store.features(network.backbone, network.sha256, files, statistics)
+        for files in (table.train_files, table.val_files)
+    )
+    seconds = {"features": time.perf_counter() - start}
+    if network.projector is not None:
+        network.projector.cpu()
+    subject = Subject(
+        network,
+        table,
+        spaces,
+        statistics,
+        train,
+        test,
+        torch.device(device),
+        batch_size=cfg.batch_size,
+        workers=cfg.num_workers,
+        unmirrored=plain(cfg.unmirrored),
+        masked=plain(cfg.subspaces),
+        seed=cfg.seed,
+    )
+    return subject, seconds
+
+
+def _measure(
+    subject: "Subject", protocols: Sequence[str], seconds: dict[str, float]
+) -> "list[Measurement]":
+    from tqdm import tqdm
+
+    from mast_plugin.evaluation.protocol import steps
+
+    rows: list[Measurement] = []
+    work = list(steps(subject, protocols))
+    bar = tqdm(work, disable=None, leave=False)
+    for name, step in bar:
+        bar.set_description(name)
+        start = time.perf_counter()
+        rows += step()
+        protocol = name.partition(" ")[0]
+        seconds[protocol] = seconds.get(protocol, 0.0) + time.perf_counter() - start
+    return rows
+
+
+def _dataset(cfg: DictConfig, network: "Network") -> Path:
+    if cfg.dataset:
+        return Path(cfg.dataset)
+    stored = ((network.cfg or {}).get("evaluation") or {}).get("dataset")
+    if not stored or not Path(stored).is_dir():
+        raise ConfigurationError(
+            "dataset is missing, and the run names none that is there: give dataset=FOLDER with "
+            "labels.csv, or with folders train and val of a folder for every class"
+        )
+    return Path(stored)
+
+
+def _statistics(cfg: DictConfig, network: "Network") -> Any:
+    from mast_plugin.evaluation.view import ViewStatistics
+    from mast_plugin.plan import IMAGENET_MEAN, IMAGENET_STD
+
+    view = cfg.view
+    return ViewStatistics(
+        view.crop_size or network.crop_size or 224,
+        tuple(view.mean or network.mean or IMAGENET_MEAN),
+        tuple(view.std or network.std or IMAGENET_STD),
+    )
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name not in ("auto", "cpu", "cuda"):
+        raise ConfigurationError(f"device is {name!r}; it must be one of auto, cpu, cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigurationError("device=cuda finds no GPU: choose device=auto or cpu")
+    return "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def _header(cfg: DictConfig, subject: "Subject") -> dict[str, Any]:
+    network, table = subject.network, subject.table
+    essential = {k: v for k, v in plain(cfg).items() if k not in _INCIDENTAL}
+    files = [str(file) for file in (*table.train_files, *table.val_files)]
+    digested = json.dumps([network.sha256, essential, files], sort_keys=True)
+    return {
+        "checkpoint": str(Path(cfg.checkpoint).absolute()),
+        "sha256": network.sha256,
+        "method": network.method,
+        "backbone": network.backbone_name,
+        "dataset": str(_dataset(cfg, network)),
+        "tasks": {task.name: len(task.classes) for task in table.tasks},
+        "num_train": len(table.train_files),
+        "num_test": len(table.val_files),
+        "seed": cfg.seed,
+        "protocols": plain(cfg.protocols),
+        "versions": _versions(),
+        "hardware": _hardware(),
+        "digest": hashlib.sha256(digested.encode()).hexdigest()[:16],
+        "configuration": network.cfg,
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _hardware() -> str:
+    import torch
+
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    return f"{platform.machine()}, {torch.get_num_threads()} threads{gpu}"
+
+
+def _reported(cfg: DictConfig, evaluated: Evaluated, subject: "Subject") -> Evaluated:
+    if cfg.report:
+        from mast_plugin.report.run_report import report_run
+
+        report_run(Path(cfg.checkpoint).parent, evaluated, subject)
+    return evaluated
+
+
+if __name__ == "__main__":
+    main()

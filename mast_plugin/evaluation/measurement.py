@@ -1,0 +1,158 @@
+"""One number about one network: the long rows that every evaluation writes, reads and prints."""
+
+import csv
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from mast_plugin.errors import DataError
+from mast_plugin.run import write_json
+
+_WIDTH = 100
+_NAME_WIDTH = 28
+_ONE_DECIMAL = ("top1", "top5", "mean_per_class", "told_accuracy", "rankme")
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One number, and what it is about.
+
+    Attributes:
+        space: which representation was measured, such as ``backbone`` or ``subspace crop``.
+        protocol: how, such as ``knn`` or ``few-shot-5``.
+        subject: the task, or the augmentation type; empty where there is none.
+        metric: what was measured, such as ``top1``.
+        value: the number, finite; accuracies are in percent.
+        low: lower end of the 95 % interval; the protocol says over what.
+        high: upper end of the same.
+        chosen: what the protocol chose on a validation split of the training images.
+
+    Raises:
+        DataError: the value or an end of its interval is not finite.
+    """
+
+    space: str
+    protocol: str
+    subject: str
+    metric: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    chosen: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        numbers = (number for number in (self.value, self.low, self.high) if number is not None)
+        if not all(map(math.isfinite, numbers)):
+            raise DataError(
+                f"The {self.metric} of {self.space} in {self.protocol} {self.subject} is "
+                f"{self.value} [{self.low}, {self.high}]; every measurement must be finite, so "
+                "evaluate a checkpoint whose training did not diverge."
+            )
+
+
+_COLUMNS = tuple(column.name for column in fields(Measurement))
+
+
+def write(stem: Path, header: Mapping[str, Any], rows: Iterable[Measurement]) -> None:
+    """Writes ``<stem>.json`` with header and rows, and ``<stem>.csv`` with the rows alone.
+
+    Args:
+        stem: the path without an ending; its folder is created.
+        header: what the rows have in common, as plain values.
+        rows: the measurements.
+    """
+    content = [asdict(row) for row in rows]
+    write_json(
+        stem.with_name(f"{stem.name}.json"), {"header": dict(header), "measurements": content}
+    )
+    with stem.with_name(f"{stem.name}.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, _COLUMNS)
+        writer.writeheader()
+        for row in content:
+            chosen = " ".join(f"{name}={value:g}" for name, value in row["chosen"].items())
+            writer.writerow({**row, "chosen": chosen})
+
+
+def read(path: Path) -> tuple[dict[str, Any], list[Measurement]]:
+    """Reads what :func:`write` wrote.
+
+    Args:
+        path: the JSON file.
+
+    Returns:
+        The header, and the measurements in their order.
+
+    Raises:
+        DataError: the file cannot be read or holds something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return dict(content["header"]), [Measurement(**row) for row in content["measurements"]]
+    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path} is no readable evaluation: {type(error).__name__}: {error}; "
+            "give the .json file that an evaluation wrote."
+        ) from error
+
+
+def table(rows: Iterable[Measurement]) -> str:
+    """The measurements as plain text, at most 100 columns wide: a block for every protocol.
+
+    A block has a line for every space and subject, and a column for every metric.  Where it would
+    be too wide, first the intervals are left out, then the last metrics, and this is said.
+    """
+    blocks: dict[str, list[Measurement]] = {}
+    for row in rows:
+        blocks.setdefault(row.protocol, []).append(row)
+    return "\n\n".join(_block(protocol, block) for protocol, block in blocks.items())
+
+
+def _block(protocol: str, rows: Sequence[Measurement]) -> str:
+    cells = {(row.space, row.subject, row.metric): row for row in rows}
+    names = list(dict.fromkeys((row.space, row.subject) for row in rows))
+    metrics = list(dict.fromkeys(row.metric for row in rows))
+    notes: list[str] = []
+    intervals = True
+    while True:
+        texts = [
+            [_shorten(space), _shorten(subject)]
+            + [_cell(cells.get((space, subject, metric)), intervals) for metric in metrics]
+            for space, subject in names
+        ]
+        lines = _align([["space", "subject", *metrics], *texts])
+        if len(lines[0]) <= _WIDTH or len(metrics) == 1:
+            return "\n".join([f"{protocol}{''.join(notes)}", *lines])
+        if intervals:
+            intervals = False
+            notes = [", without intervals"] if any(row.low is not None for row in rows) else []
+        else:
+            notes.append(f", without {metrics.pop()}")
+
+
+def _shorten(name: str) -> str:
+    return name if len(name) <= _NAME_WIDTH else f"{name[: _NAME_WIDTH - 2]}.."
+
+
+def _cell(row: Measurement | None, interval: bool) -> str:
+    if row is None:
+        return ""
+    decimals = 1 if row.metric in _ONE_DECIMAL else 3
+    text = f"{row.value:.{decimals}f}"
+    if interval and row.low is not None and row.high is not None:
+        text += f" [{row.low:.{decimals}f}, {row.high:.{decimals}f}]"
+    return text
+
+
+def _align(lines: Sequence[Sequence[str]]) -> list[str]:
+    """Names to the left, numbers to the right; every line is as wide as the first."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return [
+        "  ".join(
+            f"{text:<{width}}" if column < 2 else f"{text:>{width}}"
+            for column, (text, width) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in lines
+    ]

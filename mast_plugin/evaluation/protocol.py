@@ -1,0 +1,187 @@
+"""The protocols by name: what each measures of a network, on which spaces and tasks."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from mast_plugin.evaluation import finetune, lightning_linear
+from mast_plugin.evaluation.features import evaluating
+from mast_plugin.evaluation.fewshot import few_shot_measurements
+from mast_plugin.evaluation.labelfree import label_free_measurements
+from mast_plugin.evaluation.logistic import linear_measurements
+from mast_plugin.evaluation.measurement import Measurement
+from mast_plugin.evaluation.neighbour import knn_measurements
+from mast_plugin.evaluation.network import Network
+from mast_plugin.evaluation.profile import NUM_IMAGES, full_plan, invariance_profile
+from mast_plugin.evaluation.space import FeatureSpace
+from mast_plugin.evaluation.tasks import TaskTable
+from mast_plugin.evaluation.view import ViewStatistics
+from mast_plugin.image import load_image
+from mast_plugin.route import RoutePolicy
+from mast_plugin.views.torchvision import RoutedViews
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is evaluated, and how.
+
+    Attributes:
+        network: opened from a checkpoint.
+        table: images and tasks; its validation split is the test set.
+        spaces: the representations, the backbone first.
+        statistics: the view that a network expects.
+        train: (N, F) features of the backbone.
+        test: (M, F) likewise.
+        device: where to run the backbone.
+        batch_size: images per forward pass.
+        workers: processes that read images.
+        unmirrored: tasks for which left and right matter.
+        masked: protocols that measure the subspaces, too.
+        seed: of every split, draw and bootstrap.
+    """
+
+    network: Network
+    table: TaskTable
+    spaces: tuple[FeatureSpace, ...]
+    statistics: ViewStatistics
+    train: Tensor
+    test: Tensor
+    device: torch.device
+    batch_size: int = 256
+    workers: int = 0
+    unmirrored: Collection[str] = ()
+    masked: Collection[str] = ()
+    seed: int = 0
+
+    def spaces_of(self, protocol: str) -> tuple[FeatureSpace, ...]:
+        """The spaces that a protocol measures."""
+        return tuple(s for s in self.spaces if s.mask is None or protocol in self.masked)
+
+
+Step = tuple[str, Callable[[], list[Measurement]]]
+"""What is done, for a progress bar, and a call that does it."""
+
+
+def steps(subject: Subject, protocols: Collection[str]) -> Iterator[Step]:
+    """The work, in the order of ``PROTOCOLS``, in pieces short enough for a progress bar."""
+    for protocol, make in PROTOCOLS.items():
+        if protocol in protocols:
+            yield from make(subject, protocol)
+
+
+def _per_task(
+    measure: Callable[..., list[Measurement]], masked: bool, subject: Subject, protocol: str
+) -> Iterator[Step]:
+    for space in subject.spaces_of(protocol):
+        features: list[Tensor] = []  # of one space at a time, made when its first task needs them
+        for task in subject.table.tasks:
+
+            def step(
+                space: FeatureSpace = space,
+                features: list[Tensor] = features,
+                labels: tuple[str, Tensor, Tensor] = (task.name, task.train, task.val),
+            ) -> list[Measurement]:
+                if not features:
+                    features += [space(subject.train), space(subject.test)]
+                name, train, test = labels
+                # A classifier that standardises its features would undo a mask: it is told of it.
+                extra = {"relevance": space.mask} if masked else {}
+                given = (space.name, name, features[0], train, features[1], test)
+                return measure(*given, seed=subject.seed, **extra)
+
+            yield f"{protocol} {space.name} {task.name}", step
+
+
+def _label_free(subject: Subject, protocol: str) -> Iterator[Step]:
+    def step() -> list[Measurement]:
+        views = _positive_pairs(subject)
+        rows: list[Measurement] = []
+        for space in subject.spaces_of(protocol):
+            pairs = None if views is None else (space(views[0]), space(views[1]))
+            features = space(subject.test)
+            rows += label_free_measurements(space.name, features, pairs, seed=subject.seed)
+        return rows
+
+    yield protocol, step
+
+
+def _positive_pairs(subject: Subject) -> tuple[Tensor, Tensor] | None:
+    """Features of two complete views of test images; ``None`` where the views are not known."""
+    plan = subject.network.plan
+    if plan is None:
+        return None
+    make = RoutedViews(plan, RoutePolicy(full_prob=1.0))
+    network, found = subject.network.backbone.to(subject.device), []
+    with torch.random.fork_rng(devices=[]), evaluating(network), torch.inference_mode():
+        torch.manual_seed(subject.seed)
+        order = torch.randperm(len(subject.table.val_files))[:NUM_IMAGES].tolist()
+        for start in range(0, len(order), subject.batch_size):
+            chosen = order[start : start + subject.batch_size]
+            pairs = [make(load_image(str(subject.table.val_files[i])))[:2] for i in chosen]
+            images = torch.stack([view for pair in pairs for view in pair]).to(subject.device)
+            found.append(network(images).flatten(1).float().cpu())
+    features = torch.cat(found)
+    return features[::2].clone(), features[1::2].clone()
+
+
+def _invariance(subject: Subject, protocol: str) -> Iterator[Step]:
+    statistics = subject.statistics
+    plan = subject.network.plan or full_plan(statistics.crop_size, statistics.mean, statistics.std)
+    profile = partial(
+        invariance_profile,
+        subject.network.backbone,
+        subject.table.val_files,
+        plan,
+        spaces={space.name: space for space in subject.spaces_of(protocol)[1:]},
+        batch_size=subject.batch_size,
+        device=subject.device,
+        seed=subject.seed,
+    )
+    yield protocol, profile
+
+
+def _lightning_linear(subject: Subject, protocol: str) -> Iterator[Step]:
+    yield (
+        protocol,
+        partial(
+            lightning_linear.lightning_linear_measurements,
+            subject.network.backbone,
+            subject.table,
+            subject.statistics,
+            unmirrored=subject.unmirrored,
+            workers=subject.workers,
+            seed=subject.seed,
+        ),
+    )
+
+
+def _finetune(subject: Subject, protocol: str) -> Iterator[Step]:
+    yield (
+        protocol,
+        partial(
+            finetune.finetune_measurements,
+            subject.network.backbone,
+            subject.table,
+            subject.statistics,
+            finetune.PROTOCOLS[protocol],
+            unmirrored=subject.unmirrored,
+            device=subject.device,
+            workers=subject.workers,
+            seed=subject.seed,
+        ),
+    )
+
+
+PROTOCOLS: Mapping[str, Callable[[Subject, str], Iterator[Step]]] = {
+    "knn": partial(_per_task, knn_measurements, False),
+    "linear": partial(_per_task, linear_measurements, True),
+    "few-shot": partial(_per_task, few_shot_measurements, True),
+    "label-free": _label_free,
+    "invariance": _invariance,
+    "lightning-linear": _lightning_linear,
+    **dict.fromkeys(finetune.PROTOCOLS, _finetune),
+}
+"""Every protocol by name."""

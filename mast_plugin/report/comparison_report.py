@@ -1,0 +1,74 @@
+"""The report of a comparison: the methods side by side, and what ours has learned."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mast_plugin.evaluation.measurement import Measurement
+from mast_plugin.report import section
+from mast_plugin.report.content import Cost, Picture, ReportContent, Section
+from mast_plugin.report.invariance import RADAR_MINIMUM, draw_radar
+from mast_plugin.report.page import write_report
+
+if TYPE_CHECKING:
+    from mast_plugin.compare import Cells, Compared, Results
+
+
+def report_comparison(compared: "Compared", cells: "Cells", results: "Results") -> Path:
+    """Write ``report.html`` for a comparison, and one for every run beside its checkpoint.
+
+    Args:
+        compared: the table and the costs.
+        cells: the runs.
+        results: their evaluations.
+
+    Returns:
+        The comparison's page.
+    """
+    first = {method: results[method, seed].rows for method, seed in reversed(list(results))}
+    methods = compared.comparison.methods
+    header = next(iter(results.values())).header
+    content = ReportContent(
+        title=f"Comparison of {', '.join(methods)}",
+        header={
+            name: header[name]
+            for name in ("dataset", "num_train", "num_test", "protocols", "versions", "hardware")
+        }
+        | {"runs": [f"{cell.label}: {cell.folder}" for cell in cells.values()]},
+        sections=(section.methods(compared.comparison), _profiles(first, methods)),
+        comparison=compared.comparison,
+        costs=tuple(
+            Cost(name, int(cost["views"]), cost["minutes"], cost["images_per_second"])
+            for name, cost in compared.costs.items()
+            if cost
+        ),
+    )
+    return write_report(compared.folder, content)
+
+
+def _profiles(rows: Mapping[str, Sequence[Measurement]], methods: tuple[str, ...]) -> Section:
+    """What each method's backbone ignores, over the types that all were measured on."""
+    profiles = {
+        method: {
+            row.subject: row.value
+            for row in rows[method]
+            if (row.space, row.metric) == ("backbone", "invariance")
+        }
+        for method in methods
+    }
+    shared = [kind for kind in profiles[methods[0]] if all(kind in p for p in profiles.values())]
+    text = (
+        "How far each method's backbone ignores an augmentation: 1 is not at all disturbed by it, "
+        "0 is as different as another image. What a network ignores it cannot tell, so a good "
+        "backbone for many tasks is not at 1 everywhere."
+    )
+    if len(shared) < RADAR_MINIMUM:
+        why = f"No profile: fewer than {RADAR_MINIMUM} types were measured on every method."
+        return Section("profiles", "Invariance", "", (), why)
+    figure = draw_radar(
+        shared,
+        {method: [profiles[method][kind] for kind in shared] for method in methods},
+        meaning="invariance of the backbone",
+    )
+    alt = f"Invariance of {', '.join(methods)} to {', '.join(shared)}."
+    return Section("profiles", "Invariance", text, (Picture("profiles", figure, alt),))

@@ -1,0 +1,80 @@
+"""From an evaluated checkpoint to its report: what is computed from the network for it alone."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from mast_plugin.analysis.uncertainty import (
+    Network as PairNetwork,
+)
+from mast_plugin.analysis.uncertainty import (
+    UncertaintyAnalysis,
+    analyse_uncertainty,
+)
+from mast_plugin.evaluation.features import evaluating
+from mast_plugin.evaluation.protocol import Subject
+from mast_plugin.image import load_image
+from mast_plugin.report.feature_map import map_features
+from mast_plugin.report.page import write_report
+from mast_plugin.report.single import Findings, single_run
+
+if TYPE_CHECKING:
+    from mast_plugin.evaluate import Evaluated
+
+NUM_IMAGES = 256
+"""Test images on which uncertainty is analysed."""
+
+
+def report_run(run_folder: Path, evaluated: "Evaluated", subject: Subject) -> Path:
+    """Write ``report.html`` and its pictures beside the evaluation.
+
+    Args:
+        run_folder: of the run, for its ``metrics.csv``.
+        evaluated: the numbers.
+        subject: the network and the images that they are of.
+
+    Returns:
+        The page's path.
+    """
+    content = single_run(run_folder, evaluated.header, evaluated.rows, findings(subject))
+    return write_report(evaluated.folder, content)
+
+
+def findings(subject: Subject) -> Findings:
+    """Masks, uncertainty and the map of the features of a network."""
+    network, tasks = subject.network, subject.table.tasks
+    has_masks = network.masks is not None and not bool((network.masks == 1).all())
+    return Findings(
+        types=network.types or (),
+        masks=network.masks if has_masks else None,
+        uncertainty=_uncertainty(subject),
+        feature_map=map_features(
+            subject.test, {task.name: (task.classes, task.val) for task in tasks}
+        ),
+    )
+
+
+def _uncertainty(subject: Subject) -> UncertaintyAnalysis | None:
+    network = subject.network
+    if network.log_variance is None or network.plan is None:
+        return None
+    assert network.masks is not None and network.projector is not None
+    chosen = torch.randperm(
+        len(subject.table.val_files), generator=torch.Generator().manual_seed(subject.seed)
+    )[:NUM_IMAGES]
+    images = [load_image(str(subject.table.val_files[i])) for i in chosen.tolist()]
+    device = subject.device
+    model = network.model.to(device)
+    with evaluating(model):
+        return analyse_uncertainty(
+            PairNetwork(
+                backbone=lambda views: network.backbone(views.to(device)).flatten(1),
+                embed=network.projector,
+                log_variance=network.log_variance,
+                masks=network.masks,
+            ),
+            images,
+            network.plan,
+            seed=subject.seed,
+        )
