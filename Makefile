@@ -1,16 +1,20 @@
-# make demo   sets up .venv and pretrains MAST on the embedded dataset
-# make test   sets up .venv and runs the tests
-# make lint   formatting, lint and types
+# make demo    sets up .venv and pretrains MAST on the embedded dataset
+# make compare sets up .venv and compares MAST with SimCLR and VICReg on the embedded dataset
+# make test    sets up .venv and runs the tests
+# make lint    formatting, lint and types
 
 PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint clean
+.PHONY: demo compare test lint clean
 
 demo: $(INSTALLED)
 	$(VENV)/bin/python main_pretrain.py --config-name mast.yaml
+
+compare: $(INSTALLED)
+	$(VENV)/bin/python main_compare.py "overrides={max_epochs:6}"
 
 test: $(INSTALLED)
 	$(VENV)/bin/python -m pytest

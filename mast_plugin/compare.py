@@ -126,7 +126,7 @@ def _checked(cfg: DictConfig) -> DictConfig:
 def _variants(cfg: DictConfig) -> "list[Variant]":
     from mast_plugin.comparison.variant import read_variant
 
-    overrides = plain(cfg.overrides)
+    overrides = plain(cfg.overrides or {})
     return [read_variant(name, plain(cfg.variants)).changed(overrides) for name in cfg.methods]
 
 
@@ -146,7 +146,7 @@ def _searched(cfg: DictConfig, variants: "list[Variant]") -> "list[Variant]":
     """Give every variant the candidate that is best on a validation split, with the first seed."""
     from mast_plugin.comparison.variant import grid
 
-    candidates = grid(plain(cfg.search))
+    candidates = grid(plain(cfg.search or {}))
     if len(candidates) == 1:
         return [variant.changed(candidates[0]) for variant in variants]
     tried = [[variant.changed(candidate) for candidate in candidates] for variant in variants]
@@ -156,7 +156,7 @@ def _searched(cfg: DictConfig, variants: "list[Variant]") -> "list[Variant]":
         scores = [_validated(cfg, next(iter(cell.values()))) for cell in cells]
         best = max(range(len(row)), key=scores.__getitem__)
         listed = ", ".join(f"{score:.1f}" for score in scores)
-        print(f"{row[best].name}: {' '.join(candidates[best])} is best in validation ({listed})")
+        print(f"{row[best].name}: {candidates[best]} is the best in validation ({listed})")
         chosen.append(row[best])
     return chosen
 

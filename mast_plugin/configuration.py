@@ -53,7 +53,7 @@ _FREE_FORM = ("method_kwargs", "kwargs")
 
 def plain(node: Any) -> Any:
     """Return a configuration's node as plain lists and dictionaries, interpolations resolved."""
-    return OmegaConf.to_container(node, resolve=True)
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
 def shipped_directory(stage: str = "pretrain") -> Path:

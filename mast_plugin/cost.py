@@ -11,13 +11,13 @@ _FILE = "cost.csv"
 _COLUMNS = ("epoch", "seconds", "images", "views")
 
 
-def recorder(engine: ModuleType, folder: Path, *, images: int, views: int) -> Any:
+def recorder(engine: ModuleType, folder: Path, *, batch_size: int, views: int) -> Any:
     """A callback that writes a line after every epoch, on rank 0.
 
     Args:
         engine: whose ``Callback`` it is.
         folder: of the run.
-        images: of an epoch, over all processes.
+        batch_size: of one process.
         views: of an image.
     """
 
@@ -29,6 +29,7 @@ def recorder(engine: ModuleType, folder: Path, *, images: int, views: int) -> An
             if not trainer.is_global_zero:
                 return
             seconds = time.perf_counter() - self.start
+            images = int(trainer.num_training_batches) * batch_size * trainer.world_size
             folder.mkdir(parents=True, exist_ok=True)
             is_new = not (folder / _FILE).exists()
             with (folder / _FILE).open("a", newline="", encoding="utf-8") as file:

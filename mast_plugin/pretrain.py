@@ -82,7 +82,7 @@ def pretrain(cfg: DictConfig) -> Pretrained:
     _check_method(cfg, host)
     host.engine.seed_everything(cfg.seed, workers=True)
     run = open_run(cfg)
-    trainer = _trainer(cfg, host, run, len(images))
+    trainer = _trainer(cfg, host, run)
     model = host.build(with_scaled_rates(cfg, trainer.num_devices * cfg.num_nodes))
     if not cfg.performance.disable_channel_last:
         import torch
@@ -146,7 +146,7 @@ def _check_method(cfg: DictConfig, host: Any) -> None:
         refuse_unknown_options(cfg, host.method_options(cfg.method))
 
 
-def _trainer(cfg: DictConfig, host: Any, run: Run, num_images: int) -> Any:
+def _trainer(cfg: DictConfig, host: Any, run: Run) -> Any:
     """The engine's Trainer with a CSV logger, wandb where asked for, and solo-learn's callback."""
     loggers, callbacks = host.engine.loggers, host.engine.callbacks
     root, name, version = run.folder.parent.parent, cfg.method, run.folder.name
@@ -156,7 +156,7 @@ def _trainer(cfg: DictConfig, host: Any, run: Run, num_images: int) -> Any:
         options.pop("enabled")
         logger.append(loggers.WandbLogger(name=cfg.name, **options))
     views = cfg.data.num_large_crops + cfg.data.num_small_crops
-    cost = recorder(host.engine, run.folder, images=num_images, views=views)
+    cost = recorder(host.engine, run.folder, batch_size=cfg.optimizer.batch_size, views=views)
     callback = [callbacks.LearningRateMonitor(logging_interval="epoch"), cost]
     if cfg.checkpoint.enabled:
         logdir = str(run.folder.parent)

@@ -9,7 +9,9 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from mast_plugin.configuration import shipped_directory
+from mast_plugin.dataset import embedded_dataset
 from mast_plugin.registration import register_resolvers
+from mast_plugin.scene import Specification
 
 # The tests' images and networks are tiny: more threads only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -78,3 +80,37 @@ def host():
         warnings.simplefilter("ignore")
         register()
         return load_host()
+
+
+@pytest.fixture(scope="session")
+def trained(cut_down, host, tmp_path_factory):
+    """Two steps of a method; returns the folder of its run. A method is trained once."""
+    folders: dict[str, Path] = {}
+
+    def run(name: str, *overrides: str) -> Path:
+        key = " ".join((name, *overrides))
+        if key not in folders:
+            from mast_plugin.pretrain import pretrain
+
+            register_resolvers()
+            place = f"checkpoint.dir={tmp_path_factory.mktemp('runs')}"
+            fixed = [*cut_down, place, "max_epochs=1", "+enable_model_summary=false"]
+            fixed += ["data.check=false", "optimizer.name=sgd", "~optimizer.kwargs.fused"]
+            with (
+                initialize_config_dir(str(shipped_directory()), version_base="1.2"),
+                warnings.catch_warnings(),
+            ):
+                warnings.simplefilter("ignore")  # the engine's, of a whole run
+                folders[key] = pretrain(compose(name, overrides=[*fixed, *overrides])).folder
+        return folders[key]
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def labelled(tmp_path_factory) -> Path:
+    """A small table of digits."""
+    specification = Specification(train=160, val=60)
+    return Path(
+        embedded_dataset(root=tmp_path_factory.mktemp("cache"), specification=specification)
+    )

@@ -4,47 +4,19 @@ import json
 import os
 import pickle
 import shutil
-import warnings
 from argparse import Namespace
 from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from torch import nn
 from torchvision.models import resnet18
 
-from mast_plugin.configuration import shipped_directory
 from mast_plugin.errors import ConfigurationError
 from mast_plugin.evaluation.network import open_network
-from mast_plugin.pretrain import pretrain
-from mast_plugin.registration import register_resolvers
 
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-
-
-@pytest.fixture(scope="module")
-def trained(cut_down, host, tmp_path_factory):
-    """Two steps of a method; returns the folder of its run. A method is trained once."""
-    folders: dict[str, Path] = {}
-
-    def run(name: str, *overrides: str) -> Path:
-        key = " ".join((name, *overrides))
-        if key not in folders:
-            register_resolvers()
-            place = f"checkpoint.dir={tmp_path_factory.mktemp('runs')}"
-            fixed = [*cut_down, place, "max_epochs=1", "+enable_model_summary=false"]
-            fixed += ["data.check=false", "optimizer.name=sgd", "~optimizer.kwargs.fused"]
-            with (
-                initialize_config_dir(str(shipped_directory()), version_base="1.2"),
-                warnings.catch_warnings(),
-            ):
-                warnings.simplefilter("ignore")  # the engine's, of a whole run
-                folders[key] = pretrain(compose(name, overrides=[*fixed, *overrides])).folder
-        return folders[key]
-
-    return run
 
 
 SIMSIAM = ("vicreg", "method=simsiam", "+method_kwargs.pred_hidden_dim=16")

@@ -46,6 +46,9 @@ def test_wheel_holds_both_packages_and_every_configuration(wheel):
     for path in CONFIGURATIONS:
         relative = path.relative_to(CHECKOUT / "scripts" / "pretrain")
         assert f"mast_plugin/pretrain_configs/{relative}" in names
+    for name in ("evaluate_configs/evaluate.yaml", "evaluate_configs/compare.yaml"):
+        assert f"mast_plugin/{name}" in names
+    assert "mast_plugin/report/template.html" in names
 
 
 def test_wheel_brings_no_top_level_of_its_own_but_the_two(wheel):
@@ -81,4 +84,5 @@ def test_installed_wheel_works_without_the_source_tree(wheel, tmp_path):
         check=True,
     )
     assert found.stdout.startswith(str(target))
-    assert (target / "bin" / "mast-pretrain").is_file()
+    for name in ("mast-pretrain", "mast-evaluate", "mast-compare"):
+        assert (target / "bin" / name).is_file()

@@ -47,17 +47,17 @@ class Cell:
         """
         from mast_plugin.pretrain import planned_run
 
-        kept = (
-            f"name={variant.name}",
-            f"seed={seed}",
-            f"checkpoint.dir={_quoted(output / 'runs')}",
-            "auto_resume.enabled=true",
-        )
+        kept = {
+            "name": variant.name,
+            "seed": seed,
+            "checkpoint.dir": str((output / "runs").absolute()),
+            "auto_resume.enabled": True,
+        }
         variant = variant.changed(kept)
         cfg = composed(variant, recipes)
         dataset = OmegaConf.select(cfg, "evaluation.dataset", default=None)
         # The comparison scores every network itself, under one protocol.
-        variant = variant.changed(["evaluation.dataset=null"])
+        variant = variant.changed({"evaluation.dataset": None})
         run = planned_run(composed(variant, recipes))
         return cls(variant, seed, recipes, run.folder, int(cfg.max_epochs), dataset)
 
@@ -83,7 +83,7 @@ class Cell:
         command = [sys.executable, "-m", "mast_plugin.pretrain"]
         command += ["--config-path", str(self.recipes), "--config-name", self.variant.recipe]
         with _alone(self.folder, self.label):
-            status = subprocess.run([*command, *self.variant.overrides], check=False).returncode
+            status = subprocess.run([*command, *self.variant.arguments], check=False).returncode
         if status or not self.is_finished:
             raise ConfigurationError(
                 f"the pretraining of {self.label} failed (its own message stands above); what is "
@@ -104,17 +104,13 @@ class Cell:
         return read_cost(self.folder)
 
 
-def _quoted(path: Path) -> str:
-    return "'" + str(path.absolute()).replace("'", "\\'") + "'"
-
-
 @contextmanager
 def _alone(folder: Path, label: str) -> Iterator[None]:
     """Keep every other comparison from the same run, for as long as this process lives."""
     import fcntl
 
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

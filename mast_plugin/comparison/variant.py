@@ -1,5 +1,6 @@
 """What a name in a comparison stands for: a recipe, and what is changed in it."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,16 +28,21 @@ class Variant:
     Attributes:
         name: in the comparison's tables.
         recipe: name of its configuration.
-        overrides: in Hydra's notation, applied to the recipe.
+        overrides: key, with dots, to value; of the recipe.
     """
 
     name: str
     recipe: str
-    overrides: tuple[str, ...] = ()
+    overrides: Mapping[str, Any]
 
-    def changed(self, overrides: Sequence[str]) -> "Variant":
+    def changed(self, overrides: Mapping[str, Any]) -> "Variant":
         """The same with further overrides, which win."""
-        return Variant(self.name, self.recipe, (*self.overrides, *overrides))
+        return Variant(self.name, self.recipe, {**self.overrides, **overrides})
+
+    @property
+    def arguments(self) -> list[str]:
+        """The overrides in Hydra's notation; a key that the recipe lacks is added."""
+        return [f"++{key}={_value(value)}" for key, value in self.overrides.items()]
 
 
 def read_variant(name: str, known: Mapping[str, Any]) -> Variant:
@@ -51,7 +57,7 @@ def read_variant(name: str, known: Mapping[str, Any]) -> Variant:
     """
     if name in known:
         entry = known[name]
-        return Variant(name, entry["recipe"], tuple(entry.get("overrides", ())))
+        return Variant(name, entry["recipe"], entry.get("overrides", {}))
     from mast_plugin.host import load_host
 
     host = load_host()
@@ -62,17 +68,22 @@ def read_variant(name: str, known: Mapping[str, Any]) -> Variant:
             f"of the installed solo-learn ({', '.join(sorted(builtin))}): add it to variants"
         )
     options = host.method_options(name)
-    sizes = [f"++method_kwargs.{option}={_SIZE}" for option in _SIZES if option in options]
-    return Variant(name, _FALLBACK, (f"method={name}", *sizes))
+    sizes = {f"method_kwargs.{option}": _SIZE for option in _SIZES if option in options}
+    return Variant(name, _FALLBACK, {"method": name, **sizes})
 
 
-def grid(search: Mapping[str, Sequence[Any]]) -> list[tuple[str, ...]]:
+def grid(search: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     """Every combination of a search's values, as overrides; one empty one without a search."""
-    keys = list(search)
-    return [
-        tuple(f"{key}={value}" for key, value in zip(keys, values, strict=True))
-        for values in product(*(search[key] for key in keys))
-    ]
+    return [dict(zip(search, values, strict=True)) for values in product(*search.values())]
+
+
+def _value(value: Any) -> str:
+    """A value in Hydra's notation: JSON, but for the keys of dictionaries."""
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{_value(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(_value, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def recipe_folder(folder: str | None) -> Path:
@@ -100,7 +111,7 @@ def composed(variant: Variant, folder: Path) -> DictConfig:
     """
     try:
         with _own_hydra(folder):
-            return compose(variant.recipe, list(variant.overrides))
+            return compose(variant.recipe, variant.arguments)
     except HydraException as error:
         first_line = str(error).splitlines()[0]
         raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""What both hosts' checkpoint callbacks lack: the last epoch, and every rank."""
+"""What both hosts' checkpoint callbacks lack: the last epoch, every rank, whole files only."""
 
 from pathlib import Path
 from typing import Any
@@ -6,6 +6,8 @@ from typing import Any
 
 def complete(checkpointer: type) -> Any:
     """Return a subclass of a host's Checkpointer that saves on all ranks, the last epoch always.
+
+    What carries a checkpoint's name is whole: it is written under another name first.
 
     Release 1.0.2 saves on rank 0 alone; as the engine ends each saving with a barrier, more than
     one process would wait for ever. Both hosts skip the last epoch unless the frequency meets it.
@@ -22,14 +24,13 @@ def complete(checkpointer: type) -> Any:
             if trainer.sanity_checking:
                 return
             path = self.path / self.ckpt_placeholder.format(trainer.current_epoch)
-            trainer.save_checkpoint(path)
-            if (
-                trainer.is_global_zero
-                and self.last_ckpt
-                and self.last_ckpt != path
-                and not self.keep_all
-            ):
-                self.last_ckpt.unlink(missing_ok=True)
+            # A run that is killed while it writes leaves this part, and the checkpoint before it.
+            part = path.with_name(f".{path.name}.part")
+            trainer.save_checkpoint(part)
+            if trainer.is_global_zero:
+                part.replace(path)
+                if self.last_ckpt and self.last_ckpt != path and not self.keep_all:
+                    self.last_ckpt.unlink(missing_ok=True)
             self.last_ckpt = path
 
         def on_train_epoch_end(self, trainer: Any, _: Any) -> None:

@@ -1,0 +1,208 @@
+"""Evaluations of real checkpoints, as users start them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+from PIL import Image
+
+from mast_plugin import evaluate as module
+from mast_plugin.errors import ConfigurationError, DataError
+from mast_plugin.evaluate import evaluate
+from mast_plugin.evaluation.fewshot import few_shot_measurements
+from mast_plugin.evaluation.labelled_folder import read_labelled
+from mast_plugin.evaluation.logistic import linear_measurements
+from mast_plugin.evaluation.network import open_network
+from mast_plugin.evaluation.space import feature_spaces
+
+MAIN = Path(__file__).parents[1] / "main_evaluate.py"
+TASKS = ["digit", "hue"]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(trained) -> Path:
+    (path,) = trained("mast").glob("*.ckpt")
+    return path
+
+
+@pytest.fixture
+def options(checkpoint, labelled, tmp_path):
+    def make(**changes):
+        given = {
+            "checkpoint": str(checkpoint),
+            "dataset": str(labelled),
+            "tasks": TASKS,
+            "output": str(tmp_path / "out"),
+            "num_workers": 0,
+            "report": False,
+            "protocols": ["knn", "label-free"],
+        }
+        return OmegaConf.create({**given, **changes})
+
+    return make
+
+
+def found(rows, **wanted):
+    return [row for row in rows if all(getattr(row, k) == v for k, v in wanted.items())]
+
+
+def test_every_space_is_measured_on_every_task(options, tmp_path):
+    result = evaluate(options(combinations=["crop+grayscale"]))
+    types = open_network(Path(options().checkpoint)).types
+    spaces = ["backbone", "embedding", *(f"subspace {kind}" for kind in types)]
+    spaces.append("subspaces crop+grayscale")
+    assert list(dict.fromkeys(row.space for row in result.rows)) == spaces
+    for task in TASKS:
+        assert [row.space for row in found(result.rows, subject=task, metric="top1")] == spaces
+    assert len(found(result.rows, metric="alignment")) == len(spaces)
+    stored = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert len(stored["measurements"]) == len(result.rows)
+    assert stored["header"]["method"] == "mast"
+    assert stored["header"]["tasks"] == {"digit": 10, "hue": 6}
+    assert (tmp_path / "out" / "evaluation.csv").is_file()
+    assert "subspace crop" not in str(result)
+    assert "backbone" in str(result)
+
+
+def test_what_was_measured_is_read_again_until_something_matters(options, monkeypatch):
+    first = evaluate(options())
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_measure", lambda *_: pytest.fail("measured again"))
+        again = evaluate(options(num_workers=0, batch_size=16))
+    assert again.rows == list(first.rows)
+    other = evaluate(options(seed=1))
+    assert other.header["digest"] != first.header["digest"]
+    rerun = evaluate(options(seed=1, overwrite=True))
+    assert [row.value for row in rerun.rows] == [row.value for row in other.rows]
+
+
+def test_the_report_of_a_run_says_everything(options, tmp_path):
+    evaluate(options(report=True, protocols=["knn", "invariance"]))
+    page = (tmp_path / "out" / "report.html").read_text()
+    for section in ("curves", "masks", "overlap", "tree", "uncertainty", "pairs", "map"):
+        assert f'id="{section}"' in page
+    assert "No uncertainty" not in page
+    assert (tmp_path / "out" / "pictures" / "masks.svg").is_file()
+
+
+def test_a_baselines_report_says_why_it_has_no_masks(options, trained, tmp_path):
+    (path,) = trained("vicreg").glob("*.ckpt")
+    result = evaluate(options(checkpoint=str(path), report=True, protocols=["knn"]))
+    assert {row.space for row in result.rows} == {"backbone", "embedding"}
+    assert "No masks: the method is vicreg" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_bare_weights_are_evaluated_by_their_backbone(options, checkpoint, tmp_path):
+    from torchvision.models import resnet18
+
+    torch.save(resnet18().state_dict(), tmp_path / "net.pth")
+    given = {"checkpoint": str(tmp_path / "net.pth"), "backbone": {"name": "resnet18"}}
+    result = evaluate(options(**given, view={"crop_size": 32}, protocols=["knn"]))
+    assert {row.space for row in result.rows} == {"backbone"}
+    assert result.header["method"] is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"checkpoint": None}, "checkpoint is missing: give it as"),
+        ({"checkpoint": "nowhere.ckpt"}, "nowhere.ckpt"),
+        ({"protocols": ["knn", "guess"]}, "protocols names 'guess'; there are knn"),
+        ({"subspaces": ["guess"]}, "subspaces names 'guess'"),
+        ({"combinations": ["crop+fog"]}, "combinations names 'fog'"),
+        ({"device": "tpu"}, "one of auto, cpu, cuda"),
+        ({"tasks": ["taste"]}, "taste"),
+        ({"flavour": 1}, "flavour is not an option of the evaluation"),
+        ({"dataset": "/nowhere"}, "holds no labelled images"),
+        ({"dataset": None}, "dataset is missing"),
+    ],
+)
+def test_bad_options_are_refused_with_the_mend(options, changes, message):
+    with pytest.raises((ConfigurationError, DataError), match=message):
+        evaluate(options(**changes))
+
+
+def test_the_command_prints_tables_or_one_sentence(options, labelled, checkpoint, tmp_path):
+    def run(*arguments):
+        command = [sys.executable, str(MAIN), *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+
+    given = ["report=false", "protocols=[label-free]", "num_workers=0", f"output={tmp_path}/cli"]
+    good = run(f"checkpoint='{checkpoint}'", f"dataset={labelled}", *given)
+    assert good.returncode == 0, good.stderr
+    assert "rankme" in good.stdout
+    bad = run("checkpoint=gone.ckpt")
+    assert bad.returncode == 2
+    assert bad.stderr.startswith("mast-evaluate: ")
+    assert len(bad.stderr.splitlines()) == 1
+
+
+# --- spaces --------------------------------------------------------------------------------------
+
+
+def test_a_subspace_is_the_embedding_times_its_mask(checkpoint):
+    network = open_network(checkpoint)
+    features = torch.randn(6, 512, generator=torch.Generator().manual_seed(0))
+    spaces = {s.name: s for s in feature_spaces(network, ["crop+grayscale"])}
+    embedding = spaces["embedding"](features)
+    crop, grey = (network.masks[network.types.index(name)] for name in ("crop", "grayscale"))
+    torch.testing.assert_close(spaces["subspace crop"](features), embedding * crop)
+    torch.testing.assert_close(
+        spaces["subspaces crop+grayscale"](features), embedding * crop * grey
+    )
+    assert spaces["backbone"](features) is features
+
+
+@pytest.mark.parametrize("measure", [linear_measurements, few_shot_measurements])
+def test_a_classifier_leaves_out_what_the_mask_leaves_out(measure):
+    rng = torch.Generator().manual_seed(0)
+    labels = torch.arange(400) % 2
+    features = torch.randn(400, 5, generator=rng)
+    features[:, 0] += 4 * labels
+    split = (features[:200], labels[:200], features[200:], labels[200:])
+    relevance = torch.ones(5)
+    (whole, *_) = measure("", "", *split, relevance=relevance)
+    relevance[0] = 1e-6
+    (without, *_) = measure("", "", *split, relevance=relevance)
+    assert whole.value > 80
+    assert without.value < 65
+
+
+# --- folders of classes --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def class_folders(tmp_path):
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 3), ("val", 2)):
+        for name in ("ant", "bee"):
+            folder = tmp_path / "data" / split / name
+            folder.mkdir(parents=True)
+            for index in range(count):
+                pixels = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{index}.png")
+    return tmp_path / "data"
+
+
+def test_class_folders_are_one_task(class_folders):
+    table = read_labelled(class_folders)
+    (task,) = table.tasks
+    assert task.classes == ("ant", "bee")
+    assert task.train.tolist() == [0, 0, 0, 1, 1, 1]
+    assert [file.parent.name for file in table.val_files] == ["ant", "ant", "bee", "bee"]
+
+
+def test_class_folders_that_do_not_fit_are_refused(class_folders):
+    with pytest.raises(DataError, match="leave tasks out"):
+        read_labelled(class_folders, ["size"])
+    (class_folders / "val" / "cat").mkdir()
+    with pytest.raises(DataError, match="'cat' must have a folder in train and in val"):
+        read_labelled(class_folders)
+    (class_folders / "train" / "cat").mkdir()
+    with pytest.raises(DataError, match="train/cat holds no images"):
+        read_labelled(class_folders)
