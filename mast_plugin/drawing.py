@@ -74,6 +74,16 @@ def ranges(augmentation: Augmentation) -> Ranges:
     return _RANGES[augmentation.name](augmentation.settings)
 
 
+def is_switch(augmentation: Augmentation) -> bool:
+    """Whether it is merely applied or not, without anything that is drawn.
+
+    The place of a box is drawn whatever its size.
+    """
+    if augmentation.name in ("crop", "erasing"):
+        return False
+    return all(low == high for low, high in ranges(augmentation).values())
+
+
 def draw(
     augmentation: Augmentation, image_size: tuple[int, int], rng: random.Random
 ) -> dict[str, float]:

@@ -1,12 +1,8 @@
 """Evaluating a checkpoint: ``mast-evaluate`` and ``main_evaluate.py``."""
 
-import hashlib
-import json
-import platform
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +18,6 @@ if TYPE_CHECKING:
     from mast_plugin.evaluation.measurement import Measurement
     from mast_plugin.evaluation.network import Network
     from mast_plugin.evaluation.protocol import Subject
-
-_INCIDENTAL = (
-    "output", "cache", "report", "overwrite", "batch_size", "num_workers", "device", "checkpoint"
-)  # fmt: skip
-"""Options that do not change what is measured."""
-_PACKAGES = ("mast-plugin", "solo-learn", "torch", "torchvision", "lightning", "pytorch-lightning")
 
 
 def main() -> None:
@@ -79,6 +69,7 @@ def evaluate(cfg: DictConfig) -> Evaluated:
         MASTError: anything that keeps the evaluation from starting, before it takes any time.
     """
     cfg = _checked(cfg)
+    from mast_plugin.evaluation.header import describe
     from mast_plugin.evaluation.measurement import read, write
     from mast_plugin.evaluation.network import open_network
 
@@ -90,7 +81,7 @@ def evaluate(cfg: DictConfig) -> Evaluated:
     )
     folder = _folder(cfg)
     subject, seconds = _subject(cfg, network, folder)
-    header = _header(cfg, subject)
+    header = describe(plain(cfg), subject, _dataset(cfg, network))
     found = folder / "evaluation.json"
     if found.is_file() and not cfg.overwrite:
         kept, rows = read(found)
@@ -228,46 +219,6 @@ def _device(name: str) -> str:
     if name == "cuda" and not torch.cuda.is_available():
         raise ConfigurationError("device=cuda finds no GPU: choose device=auto or cpu")
     return "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
-
-
-def _header(cfg: DictConfig, subject: "Subject") -> dict[str, Any]:
-    network, table = subject.network, subject.table
-    essential = {k: v for k, v in plain(cfg).items() if k not in _INCIDENTAL}
-    files = [str(file) for file in (*table.train_files, *table.val_files)]
-    digested = json.dumps([network.sha256, essential, files], sort_keys=True)
-    return {
-        "checkpoint": str(Path(cfg.checkpoint).absolute()),
-        "sha256": network.sha256,
-        "method": network.method,
-        "backbone": network.backbone_name,
-        "dataset": str(_dataset(cfg, network)),
-        "tasks": {task.name: len(task.classes) for task in table.tasks},
-        "num_train": len(table.train_files),
-        "num_test": len(table.val_files),
-        "seed": cfg.seed,
-        "protocols": plain(cfg.protocols),
-        "versions": _versions(),
-        "hardware": _hardware(),
-        "digest": hashlib.sha256(digested.encode()).hexdigest()[:16],
-        "configuration": network.cfg,
-    }
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def _hardware() -> str:
-    import torch
-
-    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    return f"{platform.machine()}, {torch.get_num_threads()} threads{gpu}"
 
 
 def _reported(cfg: DictConfig, evaluated: Evaluated, subject: "Subject") -> Evaluated:

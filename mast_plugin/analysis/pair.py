@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from mast_plugin.augmentation import Augmentation
-from mast_plugin.drawing import draw, ranges
+from mast_plugin.drawing import draw, is_switch, ranges
 from mast_plugin.plan import Plan
 from mast_plugin.views.pil import apply, centred
 from mast_plugin.views.torchvision import CentredView
@@ -82,7 +82,7 @@ def _pair(
     if strength == 0:
         view = _tensor(centred(image, plan.crop_size), plan)
         return view, view, 0.0
-    if not _draws(augmentation):
+    if is_switch(augmentation):
         plain = centred(image, plan.crop_size)
         drawn = draw(weakened, plain.size[::-1], rng)
         changed = apply(plain, augmentation.name, drawn, plan)
@@ -92,12 +92,6 @@ def _pair(
     both = [draw(weakened, size, rng) for _ in range(2)]
     first, second = (_tensor(apply(base, augmentation.name, one, plan), plan) for one in both)
     return first, second, parameter_distance(augmentation, *both)
-
-
-def _draws(augmentation: Augmentation) -> bool:
-    """Whether two applications can differ; a box of fixed size still has a place."""
-    box = augmentation.name in ("crop", "erasing")
-    return box or any(low != high for low, high in ranges(augmentation).values())
 
 
 def parameter_distance(

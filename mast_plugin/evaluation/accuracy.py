@@ -113,6 +113,11 @@ def _cells(scores: Tensor, labels: Tensor) -> NDArray[np.int64]:
             f"Scores of the shape {tuple(scores.shape)} do not fit {len(labels)} labels: "
             "give a row of scores for every label."
         )
+    if not torch.isfinite(scores).all():
+        raise DataError(
+            "The scores hold values that are not finite: "
+            "evaluate a checkpoint whose training did not diverge."
+        )
     classes = scores.shape[1]
     if not 0 <= int(labels.min()) <= int(labels.max()) < classes:
         raise DataError(f"A label lies outside of the {classes} classes that have scores.")

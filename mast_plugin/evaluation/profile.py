@@ -32,7 +32,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from mast_plugin.augmentation import TYPES, Augmentation
-from mast_plugin.drawing import draw, ranges
+from mast_plugin.drawing import draw, is_switch
 from mast_plugin.errors import DataError
 from mast_plugin.evaluation.features import evaluating
 from mast_plugin.evaluation.labelled import check_finite
@@ -168,7 +168,7 @@ def _pair(
         rng = random.Random(f"{seed} {augmentation.name} {number}")
         drawn = [draw(augmentation, (plan.crop_size, plan.crop_size), rng) for _ in squares]
         parameters.append(np.array([list(each.values()) for each in drawn], dtype=np.float64))
-        if number == 0 and _is_switch(augmentation):
+        if number == 0 and is_switch(augmentation):
             views.append(plain)
             continue
         views.append(
@@ -179,15 +179,8 @@ def _pair(
                 ]
             )
         )
-    both = None if _is_switch(augmentation) else (parameters[0], parameters[1])
+    both = None if is_switch(augmentation) else (parameters[0], parameters[1])
     return _Pair(views[0], views[1], both)
-
-
-def _is_switch(augmentation: Augmentation) -> bool:
-    """Whether the type is merely applied or not; a box's place is drawn whatever its size is."""
-    if augmentation.name in ("crop", "erasing"):
-        return False
-    return all(low == high for low, high in ranges(augmentation).values())
 
 
 def _measure(pair: _Pair, plain: Tensor, space: Space, seed: int) -> dict[str, float]:

@@ -1,0 +1,67 @@
+"""What the rows of an evaluation have in common: of which network, on which images, with what."""
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mast_plugin.evaluation.protocol import Subject
+
+_INCIDENTAL = (
+    "output", "cache", "report", "overwrite", "batch_size", "num_workers", "device", "checkpoint"
+)  # fmt: skip
+"""Options that do not change what is measured."""
+_PACKAGES = ("mast-plugin", "solo-learn", "torch", "torchvision", "lightning", "pytorch-lightning")
+
+
+def describe(options: Mapping[str, Any], subject: Subject, dataset: Path) -> dict[str, Any]:
+    """Describe an evaluation before it is made.
+
+    Args:
+        options: of the evaluation, complete.
+        subject: what is evaluated.
+        dataset: where its images are.
+
+    Returns:
+        Plain values; ``digest`` is the same for evaluations that measure the same.
+    """
+    network, table = subject.network, subject.table
+    essential = {name: value for name, value in options.items() if name not in _INCIDENTAL}
+    files = [str(file) for file in (*table.train_files, *table.val_files)]
+    digested = json.dumps([network.sha256, essential, files], sort_keys=True)
+    return {
+        "checkpoint": str(Path(options["checkpoint"]).absolute()),
+        "sha256": network.sha256,
+        "method": network.method,
+        "backbone": network.backbone_name,
+        "dataset": str(dataset),
+        "tasks": {task.name: len(task.classes) for task in table.tasks},
+        "num_train": len(table.train_files),
+        "num_test": len(table.val_files),
+        "seed": options["seed"],
+        "protocols": options["protocols"],
+        "versions": _versions(),
+        "hardware": _hardware(),
+        "digest": hashlib.sha256(digested.encode()).hexdigest()[:16],
+        "configuration": network.cfg,
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _hardware() -> str:
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    return f"{platform.machine()}, {torch.get_num_threads()} threads{gpu}"
