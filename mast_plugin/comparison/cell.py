@@ -57,7 +57,7 @@ class Cell:
         cfg = composed(variant, recipes)
         dataset = OmegaConf.select(cfg, "evaluation.dataset", default=None)
         # The comparison scores every network itself, under one protocol.
-        variant = variant.changed({"evaluation.dataset": None})
+        variant = variant.changed({"evaluation.score": False})
         run = planned_run(composed(variant, recipes))
         return cls(variant, seed, recipes, run.folder, int(cfg.max_epochs), dataset)
 

@@ -63,7 +63,7 @@ def compared(
             pairs = zip(values[ours], values[best], strict=True)
             difference = estimate([mine - theirs for mine, theirs in pairs])
         rows.append(ComparisonRow(task, cells, difference, best))
-    count = f"95 % over {len(seeds)} seeds" if len(seeds) > 1 else "none: one seed"
+    count = f"95 % over {len(seeds)} seeds" if len(seeds) > 1 else "none with one seed"
     metric = f"{protocol} top-1 accuracy of the backbone, %"
     return Comparison(tuple(methods), tuple(rows), metric, count, ours)
 

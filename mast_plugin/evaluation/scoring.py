@@ -35,12 +35,13 @@ class Scoring:
         """Read the tasks before training, so that a table that does not fit is refused in time.
 
         Returns:
-            ``None`` on other ranks and where ``evaluation.dataset`` names no dataset.
+            ``None`` on other ranks and where ``evaluation`` names no dataset or wants no scores.
 
         Raises:
             DataError: the table cannot be read or does not match the images.
         """
-        if cfg.evaluation.dataset is None or not trainer.is_global_zero:
+        wanted = cfg.evaluation.dataset is not None and cfg.evaluation.score
+        if not wanted or not trainer.is_global_zero:
             return None
         table = read_tasks(Path(cfg.evaluation.dataset) / "labels.csv")
         return cls(backbone, table, view, cfg.data.num_workers, trainer)

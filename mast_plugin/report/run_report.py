@@ -22,7 +22,7 @@ from mast_plugin.report.single import Findings, single_run
 if TYPE_CHECKING:
     from mast_plugin.evaluate import Evaluated
 
-NUM_IMAGES = 256
+NUM_IMAGES = 128
 """Test images on which uncertainty is analysed."""
 
 
