@@ -142,6 +142,24 @@ def test_the_command_prints_tables_or_one_sentence(options, labelled, checkpoint
     assert len(bad.stderr.splitlines()) == 1
 
 
+def test_images_are_loaded_in_processes_under_joblib_too(labelled):
+    """As with Hydra's joblib launcher, whose processes start others in a way of their own."""
+    files = sorted(labelled.glob("val/**/*.png"))[:4]
+    assert len(files) == 4
+
+    def load(paths):  # local, so that it travels to the other process with its code
+        import torch
+
+        from mast_plugin.evaluation.features import extract_features
+
+        network, view = torch.nn.Flatten(), lambda image: torch.ones(3, 2, 2)
+        return extract_features(network, paths, view, workers=1).shape
+
+    from joblib import Parallel, delayed
+
+    assert Parallel(2)(delayed(load)(files) for _ in range(2)) == [(4, 12), (4, 12)]
+
+
 # --- spaces --------------------------------------------------------------------------------------
 
 

@@ -1,5 +1,6 @@
 """Features of images: a backbone's output, as it is, for a list of files."""
 
+import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -78,6 +79,7 @@ def extract_features(
         _ImageFiles(files, view),
         batch_size=batch_size,
         num_workers=workers,
+        multiprocessing_context=worker_context(workers),
         generator=torch.Generator(),  # otherwise the loader draws a seed from the global one
     )
     features: NDArray[np.float32] | None = None
@@ -95,6 +97,19 @@ def extract_features(
     if features is None:
         raise DataError("There are no images to make features of; name at least one.")
     return torch.from_numpy(features)  # no inference tensor, so a classifier can be trained on it
+
+
+def worker_context(workers: int) -> str | None:
+    """How loading processes are started: as torch does by default, whatever this process is.
+
+    Under Hydra's joblib launcher the default is a way of joblib's own, where torch's loaders fail.
+
+    Args:
+        workers: number of loading processes; ``None`` is returned for none, as torch wants it.
+    """
+    if workers == 0 or "fork" not in multiprocessing.get_all_start_methods():
+        return None
+    return "fork"
 
 
 def _off(progress: bool | None) -> bool | None:

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from mast_plugin.errors import ConfigurationError, DataError
 from mast_plugin.evaluation.accuracy import accuracy
-from mast_plugin.evaluation.features import extract_features
+from mast_plugin.evaluation.features import extract_features, worker_context
 from mast_plugin.evaluation.measurement import Measurement
 from mast_plugin.evaluation.split import label_fraction
 from mast_plugin.evaluation.tasks import Task, TaskTable
@@ -151,6 +151,7 @@ def _finetuned(
         shuffle=True,
         drop_last=len(images) > options.batch_size,
         num_workers=workers,
+        multiprocessing_context=worker_context(workers),
         persistent_workers=workers > 0,
     )
     body = nn.Sequential(deepcopy(backbone), nn.Flatten()).to(device).requires_grad_(True)

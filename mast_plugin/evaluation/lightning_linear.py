@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from mast_plugin.errors import ConfigurationError, DataError
 from mast_plugin.evaluation.accuracy import accuracy
-from mast_plugin.evaluation.features import extract_features
+from mast_plugin.evaluation.features import extract_features, worker_context
 from mast_plugin.evaluation.measurement import Measurement
 from mast_plugin.evaluation.tasks import Task, TaskTable
 from mast_plugin.evaluation.view import LabelledImages, ViewStatistics
@@ -137,6 +137,7 @@ def _loader(
         shuffle=True,
         drop_last=True,
         num_workers=workers,
+        multiprocessing_context=worker_context(workers),
         persistent_workers=workers > 0,
     )
 
