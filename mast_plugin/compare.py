@@ -81,7 +81,11 @@ def compare(cfg: DictConfig) -> Compared:
     cells = _planned(cfg, variants, plain(cfg.seeds))
     for cell in cells.values():
         cell.pretrain()
-    results = {key: cell.evaluate(_evaluation(cfg)) for key, cell in cells.items()}
+    shown = (cfg.ours, cfg.seeds[0]) if cfg.report else None
+    results = {
+        key: cell.evaluate({**_evaluation(cfg), "report": key == shown})
+        for key, cell in cells.items()
+    }
     compared = Compared(output, _table(cfg, results, cfg.metric), _costs(cfg, cells))
     _write(cfg, compared, results)
     if cfg.report:

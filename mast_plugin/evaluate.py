@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mast_plugin.evaluation.measurement import Measurement
     from mast_plugin.evaluation.network import Network
     from mast_plugin.evaluation.protocol import Subject
+    from mast_plugin.report.content import Section
 
 
 def main() -> None:
@@ -43,11 +44,13 @@ class Evaluated:
             it was asked for.
         header: what the rows have in common.
         rows: the measurements.
+        sections: of the report; none where it was not asked for.
     """
 
     folder: Path
     header: Mapping[str, Any]
     rows: "Sequence[Measurement]"
+    sections: "tuple[Section, ...]" = ()
 
     def __str__(self) -> str:
         """The tables, and where everything is."""
@@ -222,11 +225,11 @@ def _device(name: str) -> str:
 
 
 def _reported(cfg: DictConfig, evaluated: Evaluated, subject: "Subject") -> Evaluated:
-    if cfg.report:
-        from mast_plugin.report.run_report import report_run
+    if not cfg.report:
+        return evaluated
+    from mast_plugin.report.run_report import report_run
 
-        report_run(Path(cfg.checkpoint).parent, evaluated, subject)
-    return evaluated
+    return replace(evaluated, sections=report_run(Path(cfg.checkpoint).parent, evaluated, subject))
 
 
 if __name__ == "__main__":

@@ -208,6 +208,7 @@ def test_a_killed_comparison_goes_on_where_it_was(tiny, labelled, tmp_path):
     assert table["methods"] == ["vicreg", "mast"]
     page = (tmp_path / "comparison" / "report.html").read_text()
     assert "mast minus the best baseline" in page
+    assert "Masks (mast, seed 0)" in page
     (mast,) = runs.glob("mast/*/*.ckpt")
     assert read_cost(mast.parent)["images"] == 16
 

@@ -51,6 +51,7 @@ class Cell:
             "name": variant.name,
             "seed": seed,
             "checkpoint.dir": str((output / "runs").absolute()),
+            "checkpoint.frequency": 1,  # an interruption costs an epoch at most
             "auto_resume.enabled": True,
         }
         variant = variant.changed(kept)

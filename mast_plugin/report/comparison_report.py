@@ -1,6 +1,7 @@
 """The report of a comparison: the methods side by side, and what ours has learned."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def report_comparison(compared: "Compared", cells: "Cells", results: "Results") -> Path:
-    """Write ``report.html`` for a comparison, and one for every run beside its checkpoint.
+    """Write ``report.html`` for a comparison, with what the report of one run of ours says.
 
     Args:
         compared: the table and the costs.
         cells: the runs.
-        results: their evaluations.
+        results: their evaluations; the sections of the one that has them are shown.
 
     Returns:
         The comparison's page.
@@ -35,7 +36,11 @@ def report_comparison(compared: "Compared", cells: "Cells", results: "Results") 
             for name in ("dataset", "num_train", "num_test", "protocols", "versions", "hardware")
         }
         | {"runs": [f"{cell.label}: {cell.folder}" for cell in cells.values()]},
-        sections=(section.methods(compared.comparison), _profiles(first, methods)),
+        sections=(
+            section.methods(compared.comparison),
+            _profiles(first, methods),
+            *_of_one_run(cells, results),
+        ),
         comparison=compared.comparison,
         costs=tuple(
             Cost(name, int(cost["views"]), cost["minutes"], cost["images_per_second"])
@@ -44,6 +49,15 @@ def report_comparison(compared: "Compared", cells: "Cells", results: "Results") 
         ),
     )
     return write_report(compared.folder, content)
+
+
+def _of_one_run(cells: "Cells", results: "Results") -> tuple[Section, ...]:
+    """The sections of the run that has a report of its own, with its name in their titles."""
+    return tuple(
+        replace(part, title=f"{part.title} ({cells[key].label})")
+        for key, result in results.items()
+        for part in result.sections
+    )
 
 
 def _profiles(rows: Mapping[str, Sequence[Measurement]], methods: tuple[str, ...]) -> Section:
@@ -64,11 +78,13 @@ def _profiles(rows: Mapping[str, Sequence[Measurement]], methods: tuple[str, ...
     )
     if len(shared) < RADAR_MINIMUM:
         why = f"No profile: fewer than {RADAR_MINIMUM} types were measured on every method."
-        return Section("profiles", "Invariance", "", (), why)
+        return Section("profiles", "Invariance of every method", "", (), why)
     figure = draw_radar(
         shared,
         {method: [profiles[method][kind] for kind in shared] for method in methods},
         meaning="invariance of the backbone",
     )
     alt = f"Invariance of {', '.join(methods)} to {', '.join(shared)}."
-    return Section("profiles", "Invariance", text, (Picture("profiles", figure, alt),))
+    return Section(
+        "profiles", "Invariance of every method", text, (Picture("profiles", figure, alt),)
+    )

@@ -15,6 +15,7 @@ from mast_plugin.analysis.uncertainty import (
 from mast_plugin.evaluation.features import evaluating
 from mast_plugin.evaluation.protocol import Subject
 from mast_plugin.image import load_image
+from mast_plugin.report.content import Section
 from mast_plugin.report.feature_map import map_features
 from mast_plugin.report.page import write_report
 from mast_plugin.report.single import Findings, single_run
@@ -26,7 +27,7 @@ NUM_IMAGES = 128
 """Test images on which uncertainty is analysed."""
 
 
-def report_run(run_folder: Path, evaluated: "Evaluated", subject: Subject) -> Path:
+def report_run(run_folder: Path, evaluated: "Evaluated", subject: Subject) -> tuple[Section, ...]:
     """Write ``report.html`` and its pictures beside the evaluation.
 
     Args:
@@ -35,10 +36,11 @@ def report_run(run_folder: Path, evaluated: "Evaluated", subject: Subject) -> Pa
         subject: the network and the images that they are of.
 
     Returns:
-        The page's path.
+        The page's sections, which a comparison shows as well.
     """
     content = single_run(run_folder, evaluated.header, evaluated.rows, findings(subject))
-    return write_report(evaluated.folder, content)
+    write_report(evaluated.folder, content)
+    return content.sections
 
 
 def findings(subject: Subject) -> Findings:
