@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mast_plugin.command import answer, spare_the_cores
 from mast_plugin.configuration import plain, shipped_directory
-from mast_plugin.errors import ConfigurationError
+from mast_plugin.errors import ConfigurationError, DataError
 from mast_plugin.registration import register_resolvers
 from mast_plugin.run import write_json
 
@@ -76,9 +76,10 @@ def compare(cfg: DictConfig) -> Compared:
     """
     cfg = _checked(cfg)
     output = Path(cfg.output)
-    variants = _searched(cfg, _variants(cfg))
-    # All are composed before the first is trained, so that a mistake in the last costs nothing.
-    cells = _planned(cfg, variants, plain(cfg.seeds))
+    # All is composed and read before the first is trained, so that a mistake costs nothing.
+    variants = _variants(cfg)
+    _check_images(cfg, _planned(cfg, variants, plain(cfg.seeds)))
+    cells = _planned(cfg, _searched(cfg, variants), plain(cfg.seeds))
     for cell in cells.values():
         cell.pretrain()
     shown = (cfg.ours, cfg.seeds[0]) if cfg.report else None
@@ -146,6 +147,20 @@ def _planned(cfg: DictConfig, variants: "Sequence[Variant]", seeds: Sequence[int
     }
 
 
+def _check_images(cfg: DictConfig, cells: Cells) -> None:
+    """Refuse labelled images that the evaluation would refuse."""
+    from mast_plugin.evaluation.labelled_folder import read_labelled
+
+    datasets = {str(cfg.dataset or cell.dataset or "") for cell in cells.values()}
+    if "" in datasets:
+        raise ConfigurationError(
+            "dataset is missing, and the recipes name none: give dataset=FOLDER with labels.csv, "
+            "or with folders train and val of a folder for every class"
+        )
+    for dataset in datasets:
+        read_labelled(Path(dataset), _evaluation(cfg)["tasks"])
+
+
 def _searched(cfg: DictConfig, variants: "list[Variant]") -> "list[Variant]":
     """Give every variant the candidate that is best on a validation split, with the first seed."""
     from mast_plugin.comparison.variant import grid
@@ -166,9 +181,16 @@ def _searched(cfg: DictConfig, variants: "list[Variant]") -> "list[Variant]":
 
 
 def _validated(cfg: DictConfig, cell: "Cell") -> float:
-    """Mean over the tasks of the k-NN's accuracy on a validation split of the training images."""
+    """Mean over the tasks of the k-NN's accuracy on a validation split of the training images.
+
+    A candidate whose training diverged comes last.
+    """
     cell.pretrain()
-    evaluated = cell.evaluate({**_evaluation(cfg), "protocols": ["knn"], "subspaces": []})
+    options = {"protocols": ["knn"], "subspaces": [], "output": str(cell.folder / "validation")}
+    try:
+        evaluated = cell.evaluate({**_evaluation(cfg), **options})
+    except DataError:  # of features that are not finite; the images were read before
+        return float("-inf")
     found = [
         row.chosen["validation_top1"]
         for row in evaluated.rows

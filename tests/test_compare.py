@@ -18,7 +18,7 @@ from mast_plugin.comparison.estimate import MEAN_TASK, as_text, compared, estima
 from mast_plugin.comparison.variant import Variant, composed, grid, read_variant, recipe_folder
 from mast_plugin.configuration import shipped_directory
 from mast_plugin.cost import read_cost
-from mast_plugin.errors import ConfigurationError
+from mast_plugin.errors import ConfigurationError, DataError
 from mast_plugin.evaluation.measurement import Measurement
 from mast_plugin.registration import register_resolvers
 
@@ -173,7 +173,16 @@ def test_bad_options_are_refused_before_anything_starts(changes, message):
         compare(OmegaConf.create(changes))
 
 
-# --- a whole comparison --------------------------------------------------------------------------
+def test_labelled_images_are_read_before_anything_is_trained(tiny, labelled, tmp_path, host):
+    given = {"overrides": tiny, "output": str(tmp_path / "out"), "methods": ["mast"]}
+    with pytest.raises(DataError, match="taste"):
+        compare(OmegaConf.create({**given, "dataset": str(labelled), "tasks": ["taste"]}))
+    with pytest.raises(ConfigurationError, match="dataset is missing, and the recipes name none"):
+        compare(OmegaConf.create({**given, "overrides": {**tiny, "evaluation.dataset": None}}))
+    assert not (tmp_path / "out").exists()
+
+
+# --- whole comparisons --------------------------------------------------------------------------
 
 
 def test_a_killed_comparison_goes_on_where_it_was(tiny, labelled, tmp_path):
@@ -215,3 +224,24 @@ def test_a_killed_comparison_goes_on_where_it_was(tiny, labelled, tmp_path):
     third = subprocess.run(command, capture_output=True, **options)
     assert third.returncode == 0, third.stderr
     assert "pretraining" not in third.stdout
+
+
+def test_a_search_keeps_what_validation_likes_best(tiny, labelled, tmp_path, host, capsys):
+    given = {
+        "methods": ["vicreg"],
+        "overrides": tiny,
+        "search": {"optimizer.lr": [0.004, 1e4]},  # the second leaves nothing of the features
+        "dataset": str(labelled),
+        "tasks": ["hue"],
+        "protocols": ["knn"],
+        "metric": "knn",
+        "num_workers": 0,
+        "report": False,
+        "output": str(tmp_path / "out"),
+    }
+    result = compare(OmegaConf.create(given))
+    printed = capsys.readouterr().out
+    assert "vicreg: {'optimizer.lr': 0.004} is the best in validation" in printed
+    assert len(list((tmp_path / "out" / "runs" / "vicreg").glob("*/*.ckpt"))) == 2
+    (row,) = result.comparison.rows
+    assert row.difference is None
