@@ -120,7 +120,9 @@ def _checked(cfg: DictConfig) -> DictConfig:
                 f"{key} names {unknown[0]!r}; there are {', '.join(PROTOCOLS)}, and all"
             )
         given[key] = [name for name in PROTOCOLS if name in wanted]
-    sections = {key: {**defaults[key], **given.get(key, {})} for key in ("backbone", "view")}
+    sections = {
+        key: {**defaults[key], **given.get(key, {})} for key in ("backbone", "view", "epochs")
+    }
     return OmegaConf.create({**defaults, **given, **sections})
 
 
@@ -166,6 +168,7 @@ def _subject(
         workers=cfg.num_workers,
         unmirrored=plain(cfg.unmirrored),
         masked=plain(cfg.subspaces),
+        epochs=plain(cfg.epochs),
         seed=cfg.seed,
     )
     return subject, seconds

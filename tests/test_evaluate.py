@@ -18,6 +18,7 @@ from mast_plugin.evaluation.fewshot import few_shot_measurements
 from mast_plugin.evaluation.labelled_folder import read_labelled
 from mast_plugin.evaluation.logistic import linear_measurements
 from mast_plugin.evaluation.network import open_network
+from mast_plugin.evaluation.protocol import PROTOCOLS
 from mast_plugin.evaluation.space import feature_spaces
 
 MAIN = Path(__file__).parents[1] / "main_evaluate.py"
@@ -79,6 +80,18 @@ def test_what_was_measured_is_read_again_until_something_matters(options, monkey
     assert other.header["digest"] != first.header["digest"]
     rerun = evaluate(options(seed=1, overwrite=True))
     assert [row.value for row in rerun.rows] == [row.value for row in other.rows]
+
+
+def test_everything_that_there_is_can_be_asked_for(options):
+    epochs = {"lightning-linear": 1, "finetune": 1}
+    result = evaluate(options(protocols="all", subspaces="all", epochs=epochs))
+    whole = {row.protocol for row in result.rows if row.space == "backbone"}
+    shots = {"few-shot-5", "few-shot-10"}
+    assert whole == {*PROTOCOLS, *shots} - {"few-shot"}
+    parts = {row.protocol for row in result.rows if row.space == "subspace crop"}
+    assert parts == {"knn", "linear", "label-free", "invariance", *shots}
+    for task in TASKS:
+        assert found(result.rows, protocol="finetune-10%", subject=task, metric="top1")
 
 
 def test_the_report_of_a_run_says_everything(options, tmp_path):

@@ -1,7 +1,7 @@
 """The protocols by name: what each measures of a network, on which spaces and tasks."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
@@ -40,6 +40,7 @@ class Subject:
         workers: processes that read images.
         unmirrored: tasks for which left and right matter.
         masked: protocols that measure the subspaces, too.
+        epochs: of ``lightning-linear`` and ``finetune``; their own defaults where it is silent.
         seed: of every split, draw and bootstrap.
     """
 
@@ -54,6 +55,7 @@ class Subject:
     workers: int = 0
     unmirrored: Collection[str] = ()
     masked: Collection[str] = ()
+    epochs: Mapping[str, int] = field(default_factory=dict)
     seed: int = 0
 
     def spaces_of(self, protocol: str) -> tuple[FeatureSpace, ...]:
@@ -144,35 +146,37 @@ def _invariance(subject: Subject, protocol: str) -> Iterator[Step]:
 
 
 def _lightning_linear(subject: Subject, protocol: str) -> Iterator[Step]:
-    yield (
-        protocol,
-        partial(
-            lightning_linear.lightning_linear_measurements,
-            subject.network.backbone,
-            subject.table,
-            subject.statistics,
-            unmirrored=subject.unmirrored,
-            workers=subject.workers,
-            seed=subject.seed,
-        ),
-    )
+    options = lightning_linear.LinearOptions()
+    if protocol in subject.epochs:
+        options = replace(options, epochs=subject.epochs[protocol])
+    # The engine picks its own device.
+    yield from _trained(subject, protocol, lightning_linear.lightning_linear_measurements, options)
 
 
 def _finetune(subject: Subject, protocol: str) -> Iterator[Step]:
-    yield (
-        protocol,
-        partial(
-            finetune.finetune_measurements,
+    options = finetune.PROTOCOLS[protocol]
+    if "finetune" in subject.epochs:
+        options = replace(options, epochs=subject.epochs["finetune"])
+    measure = partial(finetune.finetune_measurements, device=subject.device)
+    yield from _trained(subject, protocol, measure, options)
+
+
+def _trained(
+    subject: Subject, protocol: str, measure: Callable[..., list[Measurement]], options: object
+) -> Iterator[Step]:
+    """One step for each task, as each is trained by itself."""
+    for task in subject.table.tasks:
+        step = partial(
+            measure,
             subject.network.backbone,
-            subject.table,
+            replace(subject.table, tasks=(task,)),
             subject.statistics,
-            finetune.PROTOCOLS[protocol],
+            options,
             unmirrored=subject.unmirrored,
-            device=subject.device,
             workers=subject.workers,
             seed=subject.seed,
-        ),
-    )
+        )
+        yield f"{protocol} {task.name}", step
 
 
 PROTOCOLS: Mapping[str, Callable[[Subject, str], Iterator[Step]]] = {
