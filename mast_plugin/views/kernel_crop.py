@@ -1,7 +1,7 @@
 """Where a crop lies, and its resizing as PIL does it, compiled.
 
 Plain loops that numba turns into vector instructions; they know nothing of DALI, whose own resizing
-on the CPU took five times as long.
+on the CPU is several times slower.
 """
 
 from __future__ import annotations
