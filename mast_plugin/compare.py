@@ -10,7 +10,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from mast_plugin.command import answer, spare_the_cores
-from mast_plugin.configuration import plain, shipped_directory
+from mast_plugin.configuration import evaluation_options, plain, shipped_directory
 from mast_plugin.errors import ConfigurationError, DataError
 from mast_plugin.registration import register_resolvers
 from mast_plugin.run import write_json
@@ -99,31 +99,22 @@ def compare(cfg: DictConfig) -> Compared:
 def _checked(cfg: DictConfig) -> DictConfig:
     from mast_plugin.evaluation.protocol import PROTOCOLS
 
-    base = OmegaConf.load(shipped_directory("evaluate") / "compare.yaml")
-    known = {str(key) for key in base if key not in ("hydra", "defaults")}
-    given = {str(key): value for key, value in plain(cfg).items() if key != "hydra"}
-    if unknown := sorted(set(given) - known):
-        raise ConfigurationError(
-            f"{unknown[0]} is not an option of the comparison; it knows {', '.join(sorted(known))}"
-        )
-    defaults = {key: value for key, value in plain(base).items() if key in known}
-    variants = {**defaults["variants"], **given.get("variants", {})}
-    cfg = OmegaConf.create({**defaults, **given, "variants": variants})
+    cfg = OmegaConf.create(evaluation_options(cfg, "compare"))
     for key in ("methods", "seeds", "protocols"):
         if not isinstance(plain(cfg[key]), list) or not cfg[key]:
             raise ConfigurationError(f"{key} is {cfg[key]!r}; it must be a list, such as [a,b]")
     if len(set(cfg.methods)) < len(cfg.methods) or len(set(cfg.seeds)) < len(cfg.seeds):
         raise ConfigurationError("methods and seeds must each name everything once only")
-    if (
-        cfg.metric.rpartition("-")[0] not in (*cfg.protocols, "")
-        and cfg.metric not in cfg.protocols
-    ):
-        raise ConfigurationError(
-            f"metric={cfg.metric} is of none of the protocols {', '.join(cfg.protocols)}: name one"
-        )
     if unknown := sorted(set(cfg.protocols) - set(PROTOCOLS)):
         raise ConfigurationError(
             f"protocols names {unknown[0]!r}; there are {', '.join(PROTOCOLS)}"
+        )
+    # The few-shot protocol has a table for each number of images.
+    measured = [n for n in _TABLED if n in cfg.protocols or n.rpartition("-")[0] in cfg.protocols]
+    if cfg.metric not in measured:
+        raise ConfigurationError(
+            f"metric is {cfg.metric!r}, which the protocols do not give; they give "
+            f"{', '.join(measured) or 'no accuracy'}: change metric or protocols"
         )
     return cfg
 

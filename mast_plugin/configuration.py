@@ -67,6 +67,34 @@ def shipped_directory(stage: str = "pretrain") -> Path:
     return inside if inside.is_dir() else package.parent / "scripts" / stage
 
 
+def evaluation_options(cfg: DictConfig, name: str) -> dict[str, Any]:
+    """Complete the options of an evaluation or a comparison from its shipped configuration.
+
+    Args:
+        cfg: what was given; keys of Hydra's own are left out.
+        name: ``evaluate`` or ``compare``.
+
+    Returns:
+        Every option as plain values; a section that was given in part keeps its other defaults.
+
+    Raises:
+        ConfigurationError: an option that there is not.
+    """
+    base = plain(OmegaConf.load(shipped_directory("evaluate") / f"{name}.yaml"))
+    options = {key: value for key, value in base.items() if key not in ("hydra", "defaults")}
+    for key, value in plain(cfg).items():
+        if key == "hydra":
+            continue
+        if key not in options:
+            raise ConfigurationError(
+                f"{key} is not an option of mast-{name}; it knows {', '.join(sorted(options))}"
+            )
+        default = options[key]
+        merges = isinstance(default, dict) and isinstance(value, dict)
+        options[key] = {**default, **value} if merges else value
+    return options
+
+
 def absolute_config_path(arguments: list[str]) -> list[str]:
     """Make ``--config-path`` absolute, so that it means the same from wherever a run starts.
 

@@ -10,7 +10,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from mast_plugin.command import answer, spare_the_cores
-from mast_plugin.configuration import plain, shipped_directory
+from mast_plugin.configuration import evaluation_options, plain, shipped_directory
 from mast_plugin.errors import ConfigurationError
 from mast_plugin.registration import register_resolvers
 
@@ -100,30 +100,18 @@ def _checked(cfg: DictConfig) -> DictConfig:
     """A copy with every default, refused where a key or a protocol is unknown."""
     from mast_plugin.evaluation.protocol import PROTOCOLS
 
-    base = OmegaConf.load(shipped_directory("evaluate") / "evaluate.yaml")
-    assert isinstance(base, DictConfig)
-    known = {str(key) for key in base if key not in ("hydra", "defaults")}
-    given = {str(key): value for key, value in plain(cfg).items() if key != "hydra"}
-    if unknown := sorted(set(given) - known):
-        raise ConfigurationError(
-            f"{unknown[0]} is not an option of the evaluation; it knows {', '.join(sorted(known))}"
-        )
-    if not given.get("checkpoint") or given["checkpoint"] == "???":
+    options = evaluation_options(cfg, "evaluate")
+    if not options["checkpoint"] or options["checkpoint"] == "???":
         raise ConfigurationError("checkpoint is missing: give it as checkpoint=PATH")
-    defaults = {key: value for key, value in plain(base).items() if key in known}
     for key in ("protocols", "subspaces"):
-        wanted = given.get(key, defaults[key])
-        wanted = list(PROTOCOLS) if wanted == "all" else wanted
+        wanted = list(PROTOCOLS) if options[key] == "all" else options[key]
         wanted = [wanted] if isinstance(wanted, str) else wanted
         if unknown := sorted(set(wanted) - set(PROTOCOLS)):
             raise ConfigurationError(
                 f"{key} names {unknown[0]!r}; there are {', '.join(PROTOCOLS)}, and all"
             )
-        given[key] = [name for name in PROTOCOLS if name in wanted]
-    sections = {
-        key: {**defaults[key], **given.get(key, {})} for key in ("backbone", "view", "epochs")
-    }
-    return OmegaConf.create({**defaults, **given, **sections})
+        options[key] = [name for name in PROTOCOLS if name in wanted]
+    return OmegaConf.create(options)
 
 
 def _folder(cfg: DictConfig) -> Path:

@@ -21,6 +21,7 @@ from mast_plugin.cost import read_cost
 from mast_plugin.errors import ConfigurationError, DataError
 from mast_plugin.evaluation.measurement import Measurement
 from mast_plugin.registration import register_resolvers
+from mast_plugin.report.content import Estimate
 
 MAIN = Path(__file__).parents[1] / "main_compare.py"
 KNOWN = OmegaConf.to_container(
@@ -59,7 +60,7 @@ def test_an_estimate_is_students():
     found = estimate(values)
     low, high = stats.t.interval(0.95, 2, 6.0, stats.sem(values))
     assert (found.mean, found.low, found.high) == pytest.approx((6.0, low, high))
-    assert estimate([4.0]) == estimate([4.0]) and estimate([4.0]).low is None
+    assert estimate([4.0]) == Estimate(4.0, None, None)
 
 
 def test_the_difference_is_paired_and_to_the_best_other():
@@ -161,11 +162,13 @@ def test_one_run_is_never_done_by_two_at_once(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"flavour": 1}, "flavour is not an option of the comparison"),
+        ({"flavour": 1}, "flavour is not an option of mast-compare"),
         ({"methods": "mast"}, "methods is 'mast'; it must be a list"),
         ({"seeds": [0, 0]}, "everything once only"),
         ({"protocols": ["guess"], "metric": "guess"}, "protocols names 'guess'"),
-        ({"metric": "few-shot-5"}, "of none of the protocols"),
+        ({"metric": "few-shot-5"}, "metric is 'few-shot-5', which the protocols do not give"),
+        ({"metric": "guess"}, "metric is 'guess', which the protocols do not give; they give knn"),
+        ({"metric": "invariance"}, "metric is 'invariance', which"),
     ],
 )
 def test_bad_options_are_refused_before_anything_starts(changes, message):

@@ -130,7 +130,7 @@ def test_bare_weights_are_evaluated_by_their_backbone(options, checkpoint, tmp_p
         ({"combinations": ["crop+fog"]}, "combinations names 'fog'"),
         ({"device": "tpu"}, "one of auto, cpu, cuda"),
         ({"tasks": ["taste"]}, "taste"),
-        ({"flavour": 1}, "flavour is not an option of the evaluation"),
+        ({"flavour": 1}, "flavour is not an option of mast-evaluate"),
         ({"dataset": "/nowhere"}, "holds no labelled images"),
         ({"dataset": None}, "dataset is missing"),
     ],

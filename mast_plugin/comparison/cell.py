@@ -53,14 +53,13 @@ class Cell:
             "checkpoint.dir": str((output / "runs").absolute()),
             "checkpoint.frequency": 1,  # an interruption costs an epoch at most
             "auto_resume.enabled": True,
+            "evaluation.score": False,  # every network is scored later, under one protocol
         }
         variant = variant.changed(kept)
         cfg = composed(variant, recipes)
         dataset = OmegaConf.select(cfg, "evaluation.dataset", default=None)
-        # The comparison scores every network itself, under one protocol.
-        variant = variant.changed({"evaluation.score": False})
-        run = planned_run(composed(variant, recipes))
-        return cls(variant, seed, recipes, run.folder, int(cfg.max_epochs), dataset)
+        folder = planned_run(cfg).folder
+        return cls(variant, seed, recipes, folder, int(cfg.max_epochs), dataset)
 
     @property
     def label(self) -> str:

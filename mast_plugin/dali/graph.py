@@ -64,13 +64,15 @@ def _views(
         output_type=types.RGB,
         adjust_orientation=False,  # tags of orientation are left alone, as PIL leaves them
     )
+    extent = None
+    if not draws.in_one_pass:
+        extent = fn.peek_image_shape(encoded, adjust_orientation=False, dtype=types.FLOAT)[:2]
     views = []
     for view, plan in enumerate(draws.plans):
         if draws.in_one_pass:
             settings = nodes[(view, *SETTINGS_KEY)]
             image = first_pass(images, nodes[(view, *BOX)], settings, plan.crop_size)
         else:
-            extent = fn.peek_image_shape(encoded, adjust_orientation=False, dtype=types.FLOAT)[:2]
             box = crop_box(extent, nodes[(view, *BOX)])
             image = resized_box(images, box[:2], box[2:], plan.crop_size)
         for augmentation in plan.augmentations:
