@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _TABLED = ("knn", "linear", "few-shot-5", "few-shot-10", "lightning-linear", "finetune-1%",
            "finetune-10%")  # fmt: skip
+_KEPT = ("sha256", "configuration", "versions", "hardware")  # of a run's evaluation
 Cells = dict[tuple[str, int], "Cell"]
 Results = dict[tuple[str, int], "Evaluated"]
 
@@ -195,6 +196,7 @@ def _evaluation(cfg: DictConfig) -> dict[str, Any]:
         "protocols": plain(cfg.protocols),
         "dataset": cfg.dataset,
         "tasks": plain(cfg.tasks) if cfg.tasks else None,
+        "subspaces": plain(cfg.subspaces),
         "seed": cfg.evaluation_seed,
         "num_workers": cfg.num_workers,
         "device": cfg.device,
@@ -232,7 +234,11 @@ def _write(cfg: DictConfig, compared: Compared, results: Results) -> None:
         if protocol in measured
     }
     folder = compared.folder
-    content = {"configuration": plain(cfg), "tables": tables, "costs": compared.costs}
+    runs = [
+        {"method": method, "seed": seed, **{key: result.header[key] for key in _KEPT}}
+        for (method, seed), result in results.items()
+    ]
+    content = {"configuration": plain(cfg), "tables": tables, "costs": compared.costs, "runs": runs}
     write_json(folder / "comparison.json", content)
     with (folder / "comparison.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

@@ -75,6 +75,7 @@ def pretrain(cfg: DictConfig) -> Pretrained:
     from mast_plugin import data
     from mast_plugin.evaluation.scoring import Scoring
     from mast_plugin.host import load_host
+    from mast_plugin.small_map import compact
 
     cfg, views, images = _prepared(cfg)
     host = load_host()
@@ -84,6 +85,8 @@ def pretrain(cfg: DictConfig) -> Pretrained:
     run = open_run(cfg)
     trainer = _trainer(cfg, host, run)
     model = host.build(with_scaled_rates(cfg, trainer.num_devices * cfg.num_nodes))
+    if cfg.performance.compact_convolutions:
+        compact(model)
     if not cfg.performance.disable_channel_last:
         import torch
 

@@ -1,6 +1,7 @@
 """Evaluations of real checkpoints, as users start them."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -80,6 +81,19 @@ def test_what_was_measured_is_read_again_until_something_matters(options, monkey
     assert other.header["digest"] != first.header["digest"]
     rerun = evaluate(options(seed=1, overwrite=True))
     assert [row.value for row in rerun.rows] == [row.value for row in other.rows]
+
+
+def test_a_corrected_label_is_measured_again(options, labelled, tmp_path):
+    images = tmp_path / "images"
+    shutil.copytree(labelled, images)
+    first = evaluate(options(dataset=str(images), protocols=["knn"], subspaces=[]))
+    table = (images / "labels.csv").read_text().splitlines()
+    names, row = table[0].split(","), table[1].split(",")
+    digit = names.index("digit")
+    row[digit] = "3" if row[digit] != "3" else "4"
+    (images / "labels.csv").write_text("\n".join([table[0], ",".join(row), *table[2:]]))
+    again = evaluate(options(dataset=str(images), protocols=["knn"], subspaces=[]))
+    assert again.header["digest"] != first.header["digest"]
 
 
 def test_everything_that_there_is_can_be_asked_for(options):

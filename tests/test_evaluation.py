@@ -94,6 +94,56 @@ def test_labels_are_in_the_order_of_the_files(written):
     assert task.val.tolist() == [1, 0]
 
 
+PARTIAL = [
+    ("a.png", "train", "round", "-"),
+    ("b.png", "val", "square", "dark"),
+    ("c.png", "train", "square", "light"),
+    ("d.png", "val", "round", "-"),
+    ("e.png", "train", "square", "dark"),
+    ("f.png", "val", "round", "light"),
+]
+
+
+def test_a_dash_leaves_an_image_out_of_one_task(written):
+    table = read_tasks(written(PARTIAL, ("file", "split", "shape", "shade")))
+    shape, shade = table.tasks
+    assert table.files(shape) == (table.train_files, table.val_files)
+    assert [[file.name for file in files] for files in table.files(shade)] == [
+        ["c.png", "e.png"],
+        ["b.png", "f.png"],
+    ]
+    assert shade.classes == ("dark", "light")
+    assert (shade.train.tolist(), shade.val.tolist()) == ([1, 0], [0, 1])
+    rows = torch.arange(3.0)[:, None]
+    assert shade.of_train(rows).flatten().tolist() == [1, 2]
+    assert shade.of_val(rows).flatten().tolist() == [0, 2]
+    assert shape.of_val(rows) is rows
+
+
+def test_a_class_left_out_of_a_split_is_refused(written):
+    rows = [(*row[:3], "-" if row[3] == "light" and row[1] == "val" else row[3]) for row in PARTIAL]
+    with pytest.raises(DataError, match="'light' occurs in one split only"):
+        read_tasks(written(rows, ("file", "split", "shape", "shade")))
+
+
+def test_a_task_of_some_images_scores_as_a_table_of_these(folder):
+    whole = read_tasks(folder / "labels.csv", ["hue"])
+    (task,) = whole.tasks
+    some = [
+        torch.arange(offset, len(labels), 2) for offset, labels in ((1, task.train), (0, task.val))
+    ]
+    part = replace(
+        task, train=task.train[some[0]], val=task.val[some[1]],
+        train_images=some[0], val_images=some[1],
+    )  # fmt: skip
+    table = replace(whole, tasks=(part,))
+    files = table.files(part)
+    alone = replace(table, train_files=files[0], val_files=files[1])
+    alone = replace(alone, tasks=(replace(part, train_images=None, val_images=None),))
+    assert score_tasks(backbone(), table, view) == score_tasks(backbone(), alone, view)
+    assert score_tasks(backbone(), table, view) != score_tasks(backbone(), whole, view)
+
+
 def test_chance_is_the_most_frequent_training_class():
     task = Task("", ("a", "b"), torch.tensor([0, 1, 1]), torch.tensor([0, 0, 0, 1]))
     assert task.chance == 25.0

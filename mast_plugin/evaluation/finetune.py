@@ -105,15 +105,15 @@ def finetune_measurements(
     name = f"finetune-{100 * options.share:g}%"
     rows: list[Measurement] = []
     for task in table.tasks:
-        flip = task.name not in unmirrored
+        flip, (train, test) = task.name not in unmirrored, table.files(task)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = _finetuned(
-                backbone, table.train_files, task, statistics, options, flip, device, workers, seed
+                backbone, train, task, statistics, options, flip, device, workers, seed
             )
         scores = extract_features(
             network,
-            table.val_files,
+            test,
             statistics.centred(),
             batch_size=options.batch_size,
             device=device,

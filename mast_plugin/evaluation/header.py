@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from mast_plugin.evaluation.protocol import Subject
+from mast_plugin.evaluation.tasks import Task
 
 _INCIDENTAL = (
     "output", "cache", "report", "overwrite", "batch_size", "num_workers", "device", "checkpoint"
@@ -33,7 +34,8 @@ def describe(options: Mapping[str, Any], subject: Subject, dataset: Path) -> dic
     network, table = subject.network, subject.table
     essential = {name: value for name, value in options.items() if name not in _INCIDENTAL}
     files = [str(file) for file in (*table.train_files, *table.val_files)]
-    digested = json.dumps([network.sha256, essential, files], sort_keys=True)
+    labels = [(task.name, task.classes, *_numbers(task)) for task in table.tasks]
+    digested = json.dumps([network.sha256, essential, files, labels], sort_keys=True)
     return {
         "checkpoint": str(Path(options["checkpoint"]).absolute()),
         "sha256": network.sha256,
@@ -50,6 +52,11 @@ def describe(options: Mapping[str, Any], subject: Subject, dataset: Path) -> dic
         "digest": hashlib.sha256(digested.encode()).hexdigest()[:16],
         "configuration": network.cfg,
     }
+
+
+def _numbers(task: Task) -> list[list[int] | None]:
+    found = (task.train, task.val, task.train_images, task.val_images)
+    return [None if numbers is None else numbers.tolist() for numbers in found]
 
 
 def _versions() -> dict[str, str]:

@@ -91,15 +91,15 @@ def lightning_linear_measurements(
     options = options or LinearOptions()
     rows: list[Measurement] = []
     for task in table.tasks:
-        flip = task.name not in unmirrored
+        flip, (train, test) = task.name not in unmirrored, table.files(task)
         with torch.random.fork_rng(devices=[]), _quiet():
             torch.manual_seed(seed)
             view = statistics.training(flip=flip)
-            loader = _loader(table.train_files, task, view, options, workers)
+            loader = _loader(train, task, view, options, workers)
             network, device = _trained(backbone, loader, task, statistics, options, progress)
         scores = extract_features(
             network,
-            table.val_files,
+            test,
             statistics.centred(),
             batch_size=options.batch_size,
             device=device,

@@ -17,7 +17,7 @@ from mast_plugin.evaluation.neighbour import knn_measurements
 from mast_plugin.evaluation.network import Network
 from mast_plugin.evaluation.profile import NUM_IMAGES, full_plan, invariance_profile
 from mast_plugin.evaluation.space import FeatureSpace
-from mast_plugin.evaluation.tasks import TaskTable
+from mast_plugin.evaluation.tasks import Task, TaskTable
 from mast_plugin.evaluation.view import ViewStatistics
 from mast_plugin.image import load_image
 from mast_plugin.route import RoutePolicy
@@ -84,14 +84,14 @@ def _per_task(
             def step(
                 space: FeatureSpace = space,
                 features: list[Tensor] = features,
-                labels: tuple[str, Tensor, Tensor] = (task.name, task.train, task.val),
+                task: Task = task,
             ) -> list[Measurement]:
                 if not features:
                     features += [space(subject.train), space(subject.test)]
-                name, train, test = labels
+                train, test = task.of_train(features[0]), task.of_val(features[1])
                 # A classifier that standardises its features would undo a mask: it is told of it.
                 extra = {"relevance": space.mask} if masked else {}
-                given = (space.name, name, features[0], train, features[1], test)
+                given = (space.name, task.name, train, task.train, test, task.val)
                 return measure(*given, seed=subject.seed, **extra)
 
             yield f"{protocol} {space.name} {task.name}", step

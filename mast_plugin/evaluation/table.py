@@ -98,7 +98,7 @@ def score_tasks(
     )
 
     def score(task: Task) -> Score:
-        split = (train, task.train, val, task.val)
+        split = (task.of_train(train), task.train, task.of_val(val), task.val)
         return Score(task.name, task.chance, knn_accuracy(*split), linear_accuracy(*split))
 
     return tuple(score(task) for task in table.tasks)

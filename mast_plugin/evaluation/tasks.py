@@ -14,6 +14,8 @@ from mast_plugin.errors import DataError
 Row: TypeAlias = dict[str, str]
 
 SPLITS = ("train", "val")
+NO_PART = "-"
+"""In a table: the image takes no part in the task. An empty cell is taken for an oversight."""
 
 
 @dataclass(frozen=True)
@@ -23,20 +25,32 @@ class Task:
     Attributes:
         name: the table's column.
         classes: the classes' names; a label is an index into them.
-        train: (N,) labels of the training images, int64.
-        val: (M,) labels of the validation images, int64.
+        train: (N,) labels of the training images that take part, int64.
+        val: (M,) labels of the validation images that take part, int64.
+        train_images: (N,) which of the table's training images take part; ``None``: all.
+        val_images: (M,) likewise.
     """
 
     name: str
     classes: tuple[str, ...]
     train: Tensor
     val: Tensor
+    train_images: Tensor | None = None
+    val_images: Tensor | None = None
 
     @property
     def chance(self) -> float:
         """Accuracy in percent of always answering with the most frequent training class."""
         answer = torch.bincount(self.train).argmax()
         return 100 * (self.val == answer).float().mean().item()
+
+    def of_train(self, features: Tensor) -> Tensor:
+        """Those rows of the training images' features, or of anything, that take part."""
+        return features if self.train_images is None else features[self.train_images]
+
+    def of_val(self, features: Tensor) -> Tensor:
+        """Those rows of the validation images' features that take part."""
+        return features if self.val_images is None else features[self.val_images]
 
 
 @dataclass(frozen=True)
@@ -53,12 +67,22 @@ class TaskTable:
     val_files: tuple[Path, ...]
     tasks: tuple[Task, ...]
 
+    def files(self, task: Task) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+        """The training and the validation images that take part in a task."""
+        pairs = ((self.train_files, task.train_images), (self.val_files, task.val_images))
+        train, val = (
+            files if chosen is None else tuple(files[index] for index in chosen.tolist())
+            for files, chosen in pairs
+        )
+        return train, val
+
 
 def read_tasks(table: Path, columns: Sequence[str] | None = None) -> TaskTable:
     """Reads a table of tasks.
 
     The first line names the columns: ``file`` (relative to the table's folder), ``split`` (train or
-    val), and one column per task, in which every distinct text is a class.
+    val), and one column per task, in which every distinct text is a class, and ``-`` says that the
+    image takes no part in the task.
 
     Args:
         table: the CSV file.
@@ -110,16 +134,27 @@ def _read_task(table: Path, name: str, by_split: dict[str, list[Row]]) -> Task:
     for split in SPLITS:
         if "" in texts[split]:
             file = by_split[split][texts[split].index("")]["file"]
-            raise DataError(f"{table} has no {name} for {file}.")
+            raise DataError(
+                f"{table} has no {name} for {file}: fill it in, or write {NO_PART} to leave the "
+                "image out of this task."
+            )
+    found = {split: set(texts[split]) - {NO_PART} for split in SPLITS}
     # The host's k-NN counts the classes of the validation split and fails on any further one.
-    if lonely := set(texts["train"]) ^ set(texts["val"]):
+    if lonely := found["train"] ^ found["val"]:
         raise DataError(
             f"{table}: the {name} {min(lonely)!r} occurs in one split only; "
             "every class must occur in both."
         )
-    classes = sorted(set(texts["train"]))
+    classes = sorted(found["train"])
     if len(classes) < 2:
         raise DataError(f"{table}: every image has the same {name}, which is no task.")
+    train, val = (_labels(texts[split], classes) for split in SPLITS)
+    return Task(name, tuple(classes), train[0], val[0], train[1], val[1])
+
+
+def _labels(texts: Sequence[str], classes: Sequence[str]) -> tuple[Tensor, Tensor | None]:
+    """Labels of the images that take part, and which these are where not all do."""
     index = {text: label for label, text in enumerate(classes)}
-    train, val = (torch.tensor([index[text] for text in texts[split]]) for split in SPLITS)
-    return Task(name, tuple(classes), train, val)
+    chosen = [place for place, text in enumerate(texts) if text != NO_PART]
+    labels = torch.tensor([index[texts[place]] for place in chosen])
+    return labels, None if len(chosen) == len(texts) else torch.tensor(chosen)

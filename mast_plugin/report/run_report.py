@@ -52,7 +52,9 @@ def findings(subject: Subject) -> Findings:
         masks=network.masks if has_masks else None,
         uncertainty=_uncertainty(subject),
         feature_map=map_features(
-            subject.test, {task.name: (task.classes, task.val) for task in tasks}
+            subject.test,
+            # A map has a colour for every image.
+            {task.name: (task.classes, task.val) for task in tasks if task.val_images is None},
         ),
     )
 

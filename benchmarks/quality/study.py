@@ -1,0 +1,73 @@
+"""The quality study: pretrains and evaluates what study.yaml lists, stage by stage.
+
+    python benchmarks/quality/study.py IMAGES WORK [--stages NAME ...]
+
+IMAGES is the folder that cifar.py wrote; WORK gets the runs, each under its whole configuration, so
+that a stopped study goes on where it was, and stages share what they have in common. Each finished
+stage is written to benchmarks/quality/results/NAME.json: its own configuration, the accuracies, and
+the complete configuration, cost and versions of every run.
+"""
+
+import argparse
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from mast_plugin.command import spare_the_cores
+from mast_plugin.compare import compare
+from mast_plugin.configuration import plain
+from mast_plugin.registration import register_resolvers
+from mast_plugin.run import write_json
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+
+
+def main() -> None:
+    """Read the command line."""
+    study = plain(OmegaConf.load(HERE / "study.yaml"))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("images", type=Path)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--stages", nargs="+", choices=study["stages"], default=study["stages"])
+    options = parser.parse_args()
+    spare_the_cores()
+    register_resolvers()
+    for name in options.stages:
+        print(f"stage {name}", flush=True)
+        cfg = configuration(study, name, options.images.absolute(), options.work.absolute())
+        compared = compare(OmegaConf.create(cfg))
+        print(compared, flush=True)
+        write_json(RESULTS / f"{name}.json", result(compared.folder))
+
+
+def configuration(study: dict[str, Any], name: str, images: Path, work: Path) -> dict[str, Any]:
+    """The comparison that a stage is."""
+    stage = {**study["common"], **study["stages"][name]}
+    own: dict[str, Any] = {"variants": study["variants"], "output": str(work), "report": False}
+    if stage.pop("set") == "cifar":
+        own["recipes"] = str(HERE / "recipes")
+        own["dataset"] = str(images / "tasks")
+        stage["overrides"] = {"data.train_path": str(images / "train"), **stage["overrides"]}
+    return {**stage, **own}
+
+
+def result(folder: Path) -> dict[str, Any]:
+    """What a comparison wrote: its JSON file, and every run's accuracies beside the run."""
+    content: dict[str, Any] = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
+    found: dict[tuple[str, str], dict[str, float]] = {}
+    with (folder / "comparison.csv").open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            if row["metric"] == "top1":
+                key = f"{row['space']} {row['protocol']} {row['subject']}"
+                found.setdefault((row["method"], row["seed"]), {})[key] = float(row["value"])
+    for run in content["runs"]:
+        run["top1"] = found[run["method"], str(run["seed"])]
+    return content
+
+
+if __name__ == "__main__":
+    main()
