@@ -3,8 +3,10 @@
 import os
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
-from mast_plugin.errors import MASTError
+from mast_plugin.errors import DivergenceError, MASTError
+from mast_plugin.interruption import Interruption, arrived, watched
 
 
 def spare_the_cores() -> None:
@@ -24,12 +26,36 @@ def answer(program: str, work: Callable[[], object]) -> None:
         work: what is done.
 
     Raises:
-        SystemExit: with status 2, after an error of this project's own.
+        SystemExit: with status 2, after an error of this project's own; with 130 or 143, where
+            Ctrl-C or SIGTERM stopped the work.
     """
-    try:
-        print(work())
-    except MASTError as error:
-        # A loader's worker wraps the error's sentence in its traceback; the sentence comes last.
-        sentence = str(error).strip().splitlines()[-1].removeprefix(f"{type(error).__module__}.")
-        print(f"{program}: {sentence}", file=sys.stderr)
-        raise SystemExit(2) from None
+    with watched():
+        try:
+            print(work())
+        except Interruption as stop:
+            _stop(program, stop)
+        except MASTError as error:
+            # A loader's worker wraps the error's sentence in its traceback; it comes last there.
+            sentence = str(error).strip().splitlines()[-1]
+            sentence = sentence.removeprefix(f"{type(error).__module__}.")
+            if is_first_process() or not isinstance(error, DivergenceError):
+                print(f"{program}: {sentence}", file=sys.stderr)
+            raise SystemExit(2) from None
+        except Exception:
+            under_way = arrived()
+            if under_way is None:
+                raise
+            _stop(program, under_way)
+
+
+def is_first_process() -> bool:
+    """Whether this is the one of a run's processes that speaks for all, by the launchers' names."""
+    names = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
+    rank = next((os.environ[name] for name in names if name in os.environ), "0")
+    return rank == "0"
+
+
+def _stop(program: str, stop: Interruption) -> NoReturn:
+    if is_first_process():
+        print(f"{program}: {stop}", file=sys.stderr)
+    raise SystemExit(stop.status) from None

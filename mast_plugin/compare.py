@@ -1,17 +1,19 @@
 """Comparing methods under one protocol: ``mast-compare`` and ``main_compare.py``."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from mast_plugin.command import answer, spare_the_cores
-from mast_plugin.configuration import evaluation_options, plain, shipped_directory
-from mast_plugin.errors import ConfigurationError, DataError
+from mast_plugin.comparison.preparation import TABLED, Cells, checked, evaluation_of, planned
+from mast_plugin.composition import guarded
+from mast_plugin.configuration import plain, shipped_directory
+from mast_plugin.errors import DataError, DivergenceError
 from mast_plugin.registration import register_resolvers
 from mast_plugin.run import write_json
 
@@ -21,10 +23,7 @@ if TYPE_CHECKING:
     from mast_plugin.evaluate import Evaluated
     from mast_plugin.report.content import Comparison
 
-_TABLED = ("knn", "linear", "few-shot-5", "few-shot-10", "lightning-linear", "finetune-1%",
-           "finetune-10%")  # fmt: skip
 _KEPT = ("sha256", "configuration", "versions", "hardware")  # of a run's evaluation
-Cells = dict[tuple[str, int], "Cell"]
 Results = dict[tuple[str, int], "Evaluated"]
 
 
@@ -32,7 +31,8 @@ def main() -> None:
     """Run the command line."""
     spare_the_cores()
     register_resolvers()
-    _hydra_main()
+    with guarded("mast-compare"):
+        _hydra_main()
 
 
 @hydra.main(
@@ -75,17 +75,14 @@ def compare(cfg: DictConfig) -> Compared:
         MASTError: anything that keeps a run from starting, before the first of them does; or a run
             that failed. What is finished is kept.
     """
-    cfg = _checked(cfg)
+    cfg, variants = checked(cfg)
     output = Path(cfg.output)
-    # All is composed and read before the first is trained, so that a mistake costs nothing.
-    variants = _variants(cfg)
-    _check_images(cfg, _planned(cfg, variants, plain(cfg.seeds)))
-    cells = _planned(cfg, _searched(cfg, variants), plain(cfg.seeds))
+    cells = planned(cfg, _searched(cfg, variants), plain(cfg.seeds))
     for cell in cells.values():
         cell.pretrain()
     shown = (cfg.ours, cfg.seeds[0]) if cfg.report else None
     results = {
-        key: cell.evaluate({**_evaluation(cfg), "report": key == shown})
+        key: cell.evaluate({**evaluation_of(cfg), "report": key == shown})
         for key, cell in cells.items()
     }
     compared = Compared(output, _table(cfg, results, cfg.metric), _costs(cfg, cells))
@@ -97,62 +94,6 @@ def compare(cfg: DictConfig) -> Compared:
     return compared
 
 
-def _checked(cfg: DictConfig) -> DictConfig:
-    from mast_plugin.evaluation.protocol import PROTOCOLS
-
-    cfg = OmegaConf.create(evaluation_options(cfg, "compare"))
-    for key in ("methods", "seeds", "protocols"):
-        if not isinstance(plain(cfg[key]), list) or not cfg[key]:
-            raise ConfigurationError(f"{key} is {cfg[key]!r}; it must be a list, such as [a,b]")
-    if len(set(cfg.methods)) < len(cfg.methods) or len(set(cfg.seeds)) < len(cfg.seeds):
-        raise ConfigurationError("methods and seeds must each name everything once only")
-    if unknown := sorted(set(cfg.protocols) - set(PROTOCOLS)):
-        raise ConfigurationError(
-            f"protocols names {unknown[0]!r}; there are {', '.join(PROTOCOLS)}"
-        )
-    # The few-shot protocol has a table for each number of images.
-    measured = [n for n in _TABLED if n in cfg.protocols or n.rpartition("-")[0] in cfg.protocols]
-    if cfg.metric not in measured:
-        raise ConfigurationError(
-            f"metric is {cfg.metric!r}, which the protocols do not give; they give "
-            f"{', '.join(measured) or 'no accuracy'}: change metric or protocols"
-        )
-    return cfg
-
-
-def _variants(cfg: DictConfig) -> "list[Variant]":
-    from mast_plugin.comparison.variant import read_variant
-
-    overrides = plain(cfg.overrides or {})
-    return [read_variant(name, plain(cfg.variants)).changed(overrides) for name in cfg.methods]
-
-
-def _planned(cfg: DictConfig, variants: "Sequence[Variant]", seeds: Sequence[int]) -> Cells:
-    from mast_plugin.comparison.cell import Cell
-    from mast_plugin.comparison.variant import recipe_folder
-
-    recipes, output = recipe_folder(cfg.recipes), Path(cfg.output)
-    return {
-        (variant.name, seed): Cell.plan(variant, seed, recipes, output)
-        for variant in variants
-        for seed in seeds
-    }
-
-
-def _check_images(cfg: DictConfig, cells: Cells) -> None:
-    """Refuse labelled images that the evaluation would refuse."""
-    from mast_plugin.evaluation.labelled_folder import read_labelled
-
-    datasets = {str(cfg.dataset or cell.dataset or "") for cell in cells.values()}
-    if "" in datasets:
-        raise ConfigurationError(
-            "dataset is missing, and the recipes name none: give dataset=FOLDER with labels.csv, "
-            "or with folders train and val of a folder for every class"
-        )
-    for dataset in datasets:
-        read_labelled(Path(dataset), _evaluation(cfg)["tasks"])
-
-
 def _searched(cfg: DictConfig, variants: "list[Variant]") -> "list[Variant]":
     """Give every variant the candidate that is best on a validation split, with the first seed."""
     from mast_plugin.comparison.variant import grid
@@ -161,7 +102,7 @@ def _searched(cfg: DictConfig, variants: "list[Variant]") -> "list[Variant]":
     if len(candidates) == 1:
         return [variant.changed(candidates[0]) for variant in variants]
     tried = [[variant.changed(candidate) for candidate in candidates] for variant in variants]
-    plans = [[_planned(cfg, [each], [cfg.seeds[0]]) for each in row] for row in tried]
+    plans = [[planned(cfg, [each], [cfg.seeds[0]]) for each in row] for row in tried]
     chosen = []
     for row, cells in zip(tried, plans, strict=True):
         scores = [_validated(cfg, next(iter(cell.values()))) for cell in cells]
@@ -177,11 +118,11 @@ def _validated(cfg: DictConfig, cell: "Cell") -> float:
 
     A candidate whose training diverged comes last.
     """
-    cell.pretrain()
     options = {"protocols": ["knn"], "subspaces": [], "output": str(cell.folder / "validation")}
     try:
-        evaluated = cell.evaluate({**_evaluation(cfg), **options})
-    except DataError:  # of features that are not finite; the images were read before
+        cell.pretrain()
+        evaluated = cell.evaluate({**evaluation_of(cfg), **options})
+    except (DataError, DivergenceError):  # of features that are not finite; the images were read
         return float("-inf")
     found = [
         row.chosen["validation_top1"]
@@ -189,18 +130,6 @@ def _validated(cfg: DictConfig, cell: "Cell") -> float:
         if row.space == "backbone" and row.metric == "top1"
     ]
     return sum(found) / len(found)
-
-
-def _evaluation(cfg: DictConfig) -> dict[str, Any]:
-    return {
-        "protocols": plain(cfg.protocols),
-        "dataset": cfg.dataset,
-        "tasks": plain(cfg.tasks) if cfg.tasks else None,
-        "subspaces": plain(cfg.subspaces),
-        "seed": cfg.evaluation_seed,
-        "num_workers": cfg.num_workers,
-        "device": cfg.device,
-    }
 
 
 def _table(cfg: DictConfig, results: Results, protocol: str) -> "Comparison":
@@ -230,7 +159,7 @@ def _write(cfg: DictConfig, compared: Compared, results: Results) -> None:
     measured = {protocol for result in results.values() for protocol in _protocols(result)}
     tables = {
         protocol: asdict(_table(cfg, results, protocol))
-        for protocol in _TABLED
+        for protocol in TABLED
         if protocol in measured
     }
     folder = compared.folder

@@ -4,51 +4,23 @@ The language is that of solo-learn's main branch. A resolved configuration is co
 never changed again; the one that the user gave is left as it is.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from mast_plugin.check import refuse_loading, refuse_unprintable, shown
+from mast_plugin.document import first_line, refuse_boundless
 from mast_plugin.errors import ConfigurationError, DataError
+from mast_plugin.optimizer import completed
+from mast_plugin.schema import COMPARISON, EVALUATION, PRETRAINING, TRAINER, check_all
 
-_OPTIMIZER_KWARGS: dict[str, dict[str, Any]] = {
-    "sgd": {"momentum": 0.9},
-    "lars": {"momentum": 0.9, "eta": 1e-3, "clip_lr": False, "exclude_bias_n_norm": False},
-    "adam": {},
-    "adamw": {"betas": [0.9, 0.999]},
-}
-_TRAINER_OPTIONS = frozenset(
-    {
-        "fast_dev_run",
-        "max_steps",
-        "min_epochs",
-        "min_steps",
-        "max_time",
-        "limit_train_batches",
-        "limit_val_batches",
-        "overfit_batches",
-        "val_check_interval",
-        "check_val_every_n_epoch",
-        "num_sanity_val_steps",
-        "log_every_n_steps",
-        "enable_progress_bar",
-        "enable_model_summary",
-        "gradient_clip_val",
-        "gradient_clip_algorithm",
-        "deterministic",
-        "benchmark",
-        "profiler",
-        "detect_anomaly",
-        "sync_batchnorm",
-        "use_distributed_sampler",
-        "inference_mode",
-    }
-)
-"""Options of Lightning 2's Trainer that a configuration may carry beside ours."""
-_SCHEDULERS = ("warmup_cosine", "step", "none")
 _FREE_FORM = ("method_kwargs", "kwargs")
+_STAGES = {"evaluate": EVALUATION, "compare": COMPARISON}
+_CLOSED = ("backbone", "view", "epochs")
+"""Sections of an evaluation whose keys are all known."""
 
 
 def plain(node: Any) -> Any:
@@ -78,20 +50,26 @@ def evaluation_options(cfg: DictConfig, name: str) -> dict[str, Any]:
         Every option as plain values; a section that was given in part keeps its other defaults.
 
     Raises:
-        ConfigurationError: an option that there is not.
+        ConfigurationError: an option that there is not, or one that is not what it must be.
     """
     base = plain(OmegaConf.load(shipped_directory("evaluate") / f"{name}.yaml"))
     options = {key: value for key, value in base.items() if key not in ("hydra", "defaults")}
-    for key, value in plain(cfg).items():
-        if key == "hydra":
-            continue
+    for key, value in _interpolated(cfg).items():
         if key not in options:
             raise ConfigurationError(
                 f"{key} is not an option of mast-{name}; it knows {', '.join(sorted(options))}"
             )
         default = options[key]
         merges = isinstance(default, dict) and isinstance(value, dict)
+        unknown = sorted(set(value) - set(default)) if merges and key in _CLOSED else []
+        if unknown:
+            raise ConfigurationError(
+                f"{key}.{unknown[0]} is not an option of mast-{name}; {key} knows "
+                f"{', '.join(sorted(default))}"
+            )
         options[key] = {**default, **value} if merges else value
+    check_all(options, _STAGES[name])
+    refuse_loading(options.get("backbone", {}).get("kwargs", {}), "backbone.kwargs")
     return options
 
 
@@ -135,28 +113,18 @@ def resolve(cfg: DictConfig) -> DictConfig:
     base = OmegaConf.load(shipped_directory() / "base.yaml")
     assert isinstance(base, DictConfig)
     _refuse_unknown(given, plain(base), "")
+    check_all(given, {**PRETRAINING, **TRAINER})
+    refuse_loading(given.get("backbone", {}).get("kwargs", {}), "backbone.kwargs")
     complete = OmegaConf.merge(base, given)
     assert isinstance(complete, DictConfig)
     missing = sorted(OmegaConf.missing_keys(complete))
     if missing:
         raise ConfigurationError(f"{missing[0]} is missing: give it as {missing[0]}=VALUE")
     optimizer = complete.optimizer
-    _one_of("optimizer.name", optimizer.name, _OPTIMIZER_KWARGS)
-    _refuse_foreign(optimizer)
-    optimizer.kwargs = OmegaConf.merge(_OPTIMIZER_KWARGS[optimizer.name], optimizer.kwargs)
-    _one_of("scheduler.name", complete.scheduler.name, _SCHEDULERS)
-    _one_of("scheduler.interval", complete.scheduler.interval, ("step", "epoch"))
-    for key in ("max_epochs", "num_nodes", "accumulate_grad_batches", "optimizer.batch_size"):
-        _check(key, OmegaConf.select(complete, key), lambda v: type(v) is int and v >= 1, "above 0")
-    for key in ("optimizer.lr", "optimizer.weight_decay", "optimizer.classifier_lr"):
-        _check(key, OmegaConf.select(complete, key), _is_rate, "a number, at least 0")
-    _check(
-        "data.num_workers",
-        complete.data.num_workers,
-        lambda v: type(v) is int and v >= 0,
-        "0 or more",
-    )
+    optimizer.kwargs = completed(optimizer.name, plain(optimizer.kwargs))
     scheduler = complete.scheduler
+    if scheduler.name == "step" and scheduler.lr_decay_steps is None:
+        raise ConfigurationError("scheduler.name=step needs scheduler.lr_decay_steps=[60,80]")
     if scheduler.warmup_epochs >= complete.max_epochs:
         # Both hosts' schedules divide by zero at the end of a warm-up as long as the run.
         scheduler.warmup_epochs = complete.max_epochs / 2
@@ -213,21 +181,27 @@ def refuse_unknown_options(cfg: DictConfig, options: Collection[str]) -> None:
 
 
 def _interpolated(cfg: DictConfig) -> dict[str, Any]:
+    """Plain values, complete but for Hydra's own."""
     try:
         container = OmegaConf.to_container(cfg, resolve=True)
+        refuse_boundless(container)
     except DataError:
         raise
-    except OmegaConfBaseException as error:
+    except (OmegaConfBaseException, RecursionError, ValueError) as error:
         if isinstance(error.__cause__, DataError):
             raise error.__cause__ from None
-        first_line = str(error).splitlines()[0]
-        raise ConfigurationError(f"the configuration cannot be resolved: {first_line}") from error
-    assert isinstance(container, dict)
-    return {str(key): value for key, value in container.items() if key != "hydra"}
+        raise ConfigurationError(
+            f"the configuration cannot be resolved: {first_line(error)}"
+        ) from error
+    if not isinstance(container, dict):
+        raise ConfigurationError(f"a configuration is a section of keys, not {shown(container)}")
+    given = {str(key): value for key, value in container.items() if key != "hydra"}
+    refuse_unprintable(given)
+    return given
 
 
 def _refuse_unknown(given: dict[str, Any], known: dict[str, Any], prefix: str) -> None:
-    allowed = set(known) | (set() if prefix else _TRAINER_OPTIONS)
+    allowed = set(known) | (set() if prefix else set(TRAINER))
     for key, value in given.items():
         path = f"{prefix}{key}"
         if key not in allowed:
@@ -238,29 +212,5 @@ def _refuse_unknown(given: dict[str, Any], known: dict[str, Any], prefix: str) -
         section = known.get(key)
         if isinstance(section, dict) and key not in _FREE_FORM:
             if not isinstance(value, dict):
-                raise ConfigurationError(f"{path} must be a section of keys, not {value!r}")
+                raise ConfigurationError(f"{path} must be a section of keys, not {shown(value)}")
             _refuse_unknown(value, section, f"{path}.")
-
-
-def _refuse_foreign(optimizer: DictConfig) -> None:
-    """Refuse keywords of torch's optimisers for LARS, which is the host's own."""
-    known = {*_OPTIMIZER_KWARGS["lars"], "dampening", "nesterov", "eps"}
-    foreign = sorted(set(optimizer.kwargs) - known)
-    if optimizer.name == "lars" and foreign:
-        raise ConfigurationError(
-            f"optimizer.kwargs.{foreign[0]} is not an option of lars: take it out with "
-            f"~optimizer.kwargs.{foreign[0]}"
-        )
-
-
-def _is_rate(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
-
-
-def _one_of(key: str, value: object, choices: Collection[str]) -> None:
-    _check(key, value, lambda v: v in choices, f"one of {', '.join(choices)}")
-
-
-def _check(key: str, value: object, holds: Callable[[Any], bool], wanted: str) -> None:
-    if not holds(value):
-        raise ConfigurationError(f"{key} is {value!r}; it must be {wanted}")

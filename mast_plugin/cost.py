@@ -7,6 +7,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from mast_plugin.document import first_line
+from mast_plugin.errors import DataError
+from mast_plugin.storage import whole_file
+
 _FILE = "cost.csv"
 _COLUMNS = ("epoch", "seconds", "images", "views")
 
@@ -31,12 +35,11 @@ def recorder(engine: ModuleType, folder: Path, *, batch_size: int, views: int) -
             seconds = time.perf_counter() - self.start
             images = int(trainer.num_training_batches) * batch_size * trainer.world_size
             folder.mkdir(parents=True, exist_ok=True)
-            is_new = not (folder / _FILE).exists()
-            with (folder / _FILE).open("a", newline="", encoding="utf-8") as file:
-                writer = csv.writer(file)
-                if is_new:
-                    writer.writerow(_COLUMNS)
-                writer.writerow([trainer.current_epoch, f"{seconds:.3f}", images, views])
+            path, head = folder / _FILE, ",".join(_COLUMNS)
+            lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else [head]
+            lines.append(f"{trainer.current_epoch},{seconds:.3f},{images},{views}")
+            with whole_file(path) as file:  # on a full disk, a line added might be half a line
+                file.write("".join(f"{line}\n" for line in lines).encode())
 
     return CostRecorder()
 
@@ -47,13 +50,21 @@ def read_cost(folder: Path) -> Mapping[str, float]:
     Returns:
         ``seconds`` and ``images`` over all epochs, and ``views`` of an image; empty where nothing
         is recorded.
+
+    Raises:
+        DataError: the record cannot be read.
     """
     path = folder / _FILE
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        epochs = {row["epoch"]: row for row in csv.DictReader(file)}.values()
-    if not epochs:
-        return {}
-    totals = {name: sum(float(row[name]) for row in epochs) for name in ("seconds", "images")}
-    return {**totals, "views": max(float(row["views"]) for row in epochs)}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            epochs = {row["epoch"]: row for row in csv.DictReader(file)}.values()
+        if not epochs:
+            return {}
+        totals = {name: sum(float(row[name]) for row in epochs) for name in ("seconds", "images")}
+        return {**totals, "views": max(float(row["views"]) for row in epochs)}
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise DataError(
+            f"{path} cannot be read ({first_line(error)}): remove it, and only the cost is lost"
+        ) from error

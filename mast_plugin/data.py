@@ -15,6 +15,7 @@ from mast_plugin.dali import require_dali
 from mast_plugin.errors import ConfigurationError, DataError
 from mast_plugin.image import check_images, is_image, load_image
 from mast_plugin.plan import IMAGENET_MEAN, IMAGENET_STD
+from mast_plugin.repetition import EpochSampler, LateLoader, RepeatableImages
 from mast_plugin.shard import TarImages
 from mast_plugin.table import ImageTable
 
@@ -118,8 +119,12 @@ def num_classes(cfg: DictConfig, images: Dataset[Any]) -> int:
     return max(1, len(whole.classes))
 
 
-def training_loader(cfg: DictConfig, images: Dataset[Any], transform: Any) -> Any:
+def training_loader(
+    cfg: DictConfig, images: Dataset[Any], transform: Any, *, num_processes: int = 1, rank: int = 0
+) -> Any:
     """Return the shuffled loader of ``[index, views, label]``; the last, short batch is dropped.
+
+    Each of ``num_processes`` loads its part; :mod:`mast_plugin.repetition` has the order.
 
     Raises:
         ConfigurationError: views or images that ``data.format`` cannot load.
@@ -129,7 +134,8 @@ def training_loader(cfg: DictConfig, images: Dataset[Any], transform: Any) -> An
 
         return dali_loader(cfg, images, transform)
     dataset = IndexedImages(images, transform, unlabelled=bool(cfg.data.no_labels))
-    return _loader(cfg, dataset, shuffle=True, drop_last=True)
+    sampler = EpochSampler(dataset, seed=cfg.seed, num_processes=num_processes, rank=rank)
+    return _loader(cfg, RepeatableImages(dataset, cfg.seed), sampler=sampler, drop_last=True)
 
 
 def validation_loader(cfg: DictConfig, transform: Transform) -> DataLoader[Any] | None:
@@ -144,7 +150,7 @@ def validation_loader(cfg: DictConfig, transform: Transform) -> DataLoader[Any] 
     root = Path(data.val_path or data.train_path)
     images = _open(data.dataset, root, train=False, labelled=True)
     images.transform = transform
-    return _loader(cfg, images, shuffle=False, drop_last=False)
+    return _loader(cfg, images, sampler=None, drop_last=False)
 
 
 def _open(dataset: str, root: Path, *, train: bool, labelled: bool) -> Any:
@@ -230,14 +236,15 @@ def _fraction(images: Dataset[Any], fraction: float, seed: int) -> Dataset[Any]:
 
 
 def _loader(
-    cfg: DictConfig, dataset: Dataset[Any], *, shuffle: bool, drop_last: bool
+    cfg: DictConfig, dataset: Dataset[Any], *, sampler: EpochSampler | None, drop_last: bool
 ) -> DataLoader[Any]:
-    return DataLoader(
+    return LateLoader(
         dataset,
         batch_size=cfg.optimizer.batch_size,
-        shuffle=shuffle,
+        sampler=sampler,
         drop_last=drop_last,
         num_workers=cfg.data.num_workers,
         persistent_workers=cfg.data.num_workers > 0,
         pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # or the workers' seeds would be drawn from the network's
     )

@@ -18,3 +18,11 @@ class DataError(MASTError, ValueError):
 
 class HostError(MASTError, ImportError):
     """solo-learn, or something that it needs, is missing or of an unknown version."""
+
+
+class DivergenceError(MASTError, ArithmeticError):
+    """A loss or a weight is not finite any more."""
+
+
+class StorageError(MASTError, OSError):
+    """A file cannot be written, as the disk is full."""

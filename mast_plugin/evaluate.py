@@ -10,6 +10,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from mast_plugin.command import answer, spare_the_cores
+from mast_plugin.composition import guarded
 from mast_plugin.configuration import evaluation_options, plain, shipped_directory
 from mast_plugin.errors import ConfigurationError
 from mast_plugin.registration import register_resolvers
@@ -25,7 +26,8 @@ def main() -> None:
     """Run the command line."""
     spare_the_cores()
     register_resolvers()
-    _hydra_main()
+    with guarded("mast-evaluate"):
+        _hydra_main()
 
 
 @hydra.main(
@@ -71,7 +73,7 @@ def evaluate(cfg: DictConfig) -> Evaluated:
     Raises:
         MASTError: anything that keeps the evaluation from starting, before it takes any time.
     """
-    cfg = _checked(cfg)
+    cfg = checked(cfg)
     from mast_plugin.evaluation.header import describe
     from mast_plugin.evaluation.measurement import read, write
     from mast_plugin.evaluation.network import open_network
@@ -96,7 +98,7 @@ def evaluate(cfg: DictConfig) -> Evaluated:
     return _reported(cfg, Evaluated(folder, header, rows), subject)
 
 
-def _checked(cfg: DictConfig) -> DictConfig:
+def checked(cfg: DictConfig) -> DictConfig:
     """A copy with every default, refused where a key or a protocol is unknown."""
     from mast_plugin.evaluation.protocol import PROTOCOLS
 
@@ -184,8 +186,9 @@ def _measure(
 def _dataset(cfg: DictConfig, network: "Network") -> Path:
     if cfg.dataset:
         return Path(cfg.dataset)
-    stored = ((network.cfg or {}).get("evaluation") or {}).get("dataset")
-    if not stored or not Path(stored).is_dir():
+    section = (network.cfg or {}).get("evaluation")
+    stored = section.get("dataset") if isinstance(section, Mapping) else None
+    if not isinstance(stored, str) or not stored or not Path(stored).is_dir():
         raise ConfigurationError(
             "dataset is missing, and the run names none that is there: give dataset=FOLDER with "
             "labels.csv, or with folders train and val of a folder for every class"

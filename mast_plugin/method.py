@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mast_plugin.configuration import plain
 from mast_plugin.data import normalisation
-from mast_plugin.distributed import gather
+from mast_plugin.distributed import gather, require_equal_batches
 from mast_plugin.errors import ConfigurationError
 from mast_plugin.head import SubspaceHead
 from mast_plugin.host import load_host
@@ -23,6 +23,10 @@ from mast_plugin.route import RoutePolicy
 from mast_plugin.views.torchvision import RoutedViews
 
 _host = load_host()
+
+# What we log is of the joined batch, the same on every process: Lightning need not exchange it, and
+# this combination spares its advice to do so.
+_SAME_EVERYWHERE = {"sync_dist": True, "rank_zero_only": True}
 
 
 class MAST(_host.Method):  # type: ignore[misc, name-defined]
@@ -122,6 +126,7 @@ class MAST(_host.Method):  # type: ignore[misc, name-defined]
 
         Raises:
             ConfigurationError: the batch carries no route.
+            DataError: the processes' batches differ in size.
         """
         index, views, label = batch
         if len(views) != 3:
@@ -130,6 +135,9 @@ class MAST(_host.Method):  # type: ignore[misc, name-defined]
                 "load the data with mast_plugin.views.torchvision.RoutedViews"
             )
         *views, route = views
+        # Our own loaders drop the last, short batch: an epoch's first one stands for all.
+        if batch_idx == 0 or self.cfg.get("entry") != "mast_plugin":
+            require_equal_batches(len(route), route.device)
         outputs = super().training_step([index, views, label], batch_idx)
         route = gather(route)
         terms = self._terms(outputs["feats"], outputs["z"], route)
@@ -137,10 +145,13 @@ class MAST(_host.Method):  # type: ignore[misc, name-defined]
             route.sum(0), error=terms.type_error, log_variance=terms.type_log_variance
         )
         names = ("loss", "invariance", "variance", "covariance", "capacity", "uncertainty")
-        self.log_dict(
-            {f"mast/{name}": getattr(terms, name).detach() for name in names}, on_epoch=True
-        )
+        values = {name: getattr(terms, name).detach() for name in names}
+        logged = {f"mast/{name}": value for name, value in values.items()}
+        self.log_dict(logged, on_epoch=True, **_SAME_EVERYWHERE)
         loss: Tensor = outputs["loss"] + terms.loss
+        classifier = outputs["loss"].detach()
+        values |= {"online classifier": classifier, "total": loss.detach()}
+        self.loss_terms = {name: values[name] for name in values if name != "loss"}
         return loss
 
     def _terms(self, feats: list[Tensor], z: list[Tensor], route: Tensor) -> MASTTerms:
@@ -169,7 +180,7 @@ class MAST(_host.Method):  # type: ignore[misc, name-defined]
     def on_train_epoch_end(self) -> None:
         """Log size, effective dimension, overlap, error and log-variance of every subspace."""
         with torch.no_grad():
-            self.log_dict(self.subspaces.compute(self.head.masks))
+            self.log_dict(self.subspaces.compute(self.head.masks), **_SAME_EVERYWHERE)
 
 
 def _refuse_unscalable_devices(cfg: DictConfig) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, get_args
 
+from mast_plugin.check import shown
 from mast_plugin.errors import ConfigurationError
 from mast_plugin.head import MaskMode
 
@@ -68,8 +69,8 @@ class MASTOptions:
         if self.masks not in get_args(MaskMode):
             raise _refusal("masks", self.masks, f"one of {', '.join(get_args(MaskMode))}")
         for name in ("proj_hidden_dim", "proj_output_dim"):
-            if getattr(self, name) < 1:
-                raise _refusal(name, getattr(self, name), "at least 1")
+            if not 1 <= getattr(self, name) <= 1 << 16:
+                raise _refusal(name, getattr(self, name), f"at least 1 and at most {1 << 16}")
         for name in ("full_route_prob", "active_prob", "regulariser_mix"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise _refusal(name, getattr(self, name), "in [0, 1]")
@@ -87,18 +88,18 @@ def _typed(cls: type[MASTOptions], name: str, value: Any) -> Any:
     """Return the value in the type of the option's default; whole numbers pass for floats."""
     expected = type(getattr(cls, name))
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if expected is float and is_number:
+    if expected is float and is_number and abs(value) < 1e300:  # NaN fails it, too
         return float(value)
     if isinstance(value, expected) and isinstance(value, bool) == (expected is bool):
         return value
     raise _refusal(
         name,
         value,
-        {int: "a whole number", float: "a number"}.get(
+        {int: "a whole number", float: "a finite number"}.get(
             expected, "true or false" if expected is bool else "a word"
         ),
     )
 
 
 def _refusal(name: str, value: Any, wanted: str) -> ConfigurationError:
-    return ConfigurationError(f"method_kwargs.{name} is {value!r}; it must be {wanted}")
+    return ConfigurationError(f"method_kwargs.{name} is {shown(value)}; it must be {wanted}")

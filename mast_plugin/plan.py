@@ -37,7 +37,7 @@ class Plan:
     """What can happen to a view.
 
     Attributes:
-        crop_size: side of the square view in pixels, at least 1.
+        crop_size: side of the square view in pixels, in [1, 4096].
         augmentations: in order of application, whatever the order given; those with ``prob`` 0
             are left out.
         mean: per channel (RGB), subtracted from values in [0, 1]; also what uncovered and erased
@@ -61,7 +61,7 @@ class Plan:
             key=lambda augmentation: order.index(augmentation.name),
         )
         _refuse_overlap([augmentation.name for augmentation in present])
-        object.__setattr__(self, "crop_size", whole_number(self.crop_size, "crop_size"))
+        object.__setattr__(self, "crop_size", whole_number(self.crop_size, "crop_size", 4096))
         object.__setattr__(self, "augmentations", tuple(present))
         object.__setattr__(self, "mean", channels(self.mean, "mean", 0.0))
         object.__setattr__(self, "std", channels(self.std, "std", 1e-6))
@@ -83,13 +83,13 @@ class Plan:
 
 @dataclass(frozen=True)
 class ViewSpec:
-    """One block: ``num_crops`` views per image (at least 1), each made by ``plan``."""
+    """One block: ``num_crops`` views per image (in [1, 100]), each made by ``plan``."""
 
     plan: Plan
     num_crops: int
 
     def __post_init__(self) -> None:
-        whole_number(self.num_crops, "num_crops")
+        whole_number(self.num_crops, "num_crops", 100)
 
 
 def parse_views(

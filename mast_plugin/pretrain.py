@@ -10,6 +10,7 @@ import hydra
 from omegaconf import DictConfig
 
 from mast_plugin.command import answer, spare_the_cores
+from mast_plugin.composition import guarded
 from mast_plugin.configuration import (
     absolute_config_path,
     plain,
@@ -19,8 +20,15 @@ from mast_plugin.configuration import (
     with_scaled_rates,
 )
 from mast_plugin.cost import recorder
+from mast_plugin.divergence import divergence_guard
+from mast_plugin.ending import premature_end_explained
 from mast_plugin.errors import ConfigurationError
+from mast_plugin.explanation import explained
+from mast_plugin.host.checkpoint import streaming_io
+from mast_plugin.interruption import stopping
 from mast_plugin.registration import register, register_resolvers
+from mast_plugin.repetition import reseeding
+from mast_plugin.resumption import misfit_explained, read_checkpoint
 from mast_plugin.run import Run, keep_metrics, open_run
 
 
@@ -29,7 +37,8 @@ def main() -> None:
     spare_the_cores()
     sys.argv[1:] = absolute_config_path(sys.argv[1:])
     register_resolvers()
-    _hydra_main()
+    with guarded("mast-pretrain"):
+        _hydra_main()
 
 
 @hydra.main(version_base="1.2", config_path=None, config_name="mast")
@@ -70,12 +79,13 @@ def pretrain(cfg: DictConfig) -> Pretrained:
         cfg: as composed by Hydra; it is left as it is.
 
     Raises:
-        MASTError: anything that keeps the run from starting, before the first step.
+        MASTError: anything that keeps the run from starting, before the first step; a loss that
+            is not finite, or a full disk, at any time.
+        Interruption: the command was asked to stop.
     """
     from mast_plugin import data
     from mast_plugin.evaluation.scoring import Scoring
     from mast_plugin.host import load_host
-    from mast_plugin.small_map import compact
 
     cfg, views, images = _prepared(cfg)
     host = load_host()
@@ -83,29 +93,22 @@ def pretrain(cfg: DictConfig) -> Pretrained:
     _check_method(cfg, host)
     host.engine.seed_everything(cfg.seed, workers=True)
     run = open_run(cfg)
+    if run.resume_from:
+        read_checkpoint(run.resume_from)  # refused before anything is built or written
     trainer = _trainer(cfg, host, run)
-    model = host.build(with_scaled_rates(cfg, trainer.num_devices * cfg.num_nodes))
-    if cfg.performance.compact_convolutions:
-        compact(model)
-    if not cfg.performance.disable_channel_last:
-        import torch
-
-        model = model.to(memory_format=torch.channels_last)
+    model = _model(cfg, host, trainer)
     scoring = Scoring.open(cfg, trainer, host.backbone(model), views.centred)
     untrained = scoring.scores() if scoring else ()
     if cfg.debug_augmentations:
         print(views.transform)
-    keep_metrics(run.folder)
-    training = data.training_loader(cfg, images, views.transform)
+    place = {"num_processes": trainer.world_size, "rank": trainer.global_rank}
+    training = data.training_loader(cfg, images, views.transform, **place)
     validation = data.validation_loader(cfg, views.centred)
-    with warnings.catch_warnings():
-        # A run without validation images is a choice, not an oversight.
-        warnings.filterwarnings("ignore", message=".*have no `val_dataloader`")
-        resume_from = run.resume_from and str(run.resume_from)
-        trainer.fit(model, training, validation, ckpt_path=resume_from)
-    comparison = scoring.compare(untrained, run.folder) if scoring else None
-    if cfg.method == "mast" and trainer.is_global_zero:
-        _draw(model, images, run.folder)
+    with premature_end_explained(run, cfg, trainer):
+        _fit(trainer, model, training, validation, run)
+        comparison = scoring.compare(untrained, run.folder) if scoring else None
+        if cfg.method == "mast" and trainer.is_global_zero:
+            _draw(model, images, run.folder)
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
     return Pretrained(run.folder, comparison, metrics)
 
@@ -129,6 +132,37 @@ def _prepared(cfg: DictConfig) -> tuple[DictConfig, Any, Any]:
     images = data.training_images(cfg)
     classes = data.num_classes(cfg, images)
     return with_crops(cfg, views.crop_sizes, views.num_crops, classes), views, images
+
+
+def _model(cfg: DictConfig, host: Any, trainer: Any) -> Any:
+    import torch
+
+    from mast_plugin.small_map import compact
+
+    rates = with_scaled_rates(cfg, trainer.num_devices * cfg.num_nodes)
+    with explained(
+        f"{cfg.method} with the backbone {cfg.backbone.name} cannot be built",
+        "mend backbone or method_kwargs",
+    ):
+        model = host.build(rates)
+    if cfg.performance.compact_convolutions:
+        compact(model)
+    if cfg.performance.disable_channel_last:
+        return model
+    return model.to(memory_format=torch.channels_last)
+
+
+def _fit(trainer: Any, model: Any, training: Any, validation: Any, run: Run) -> None:
+    if trainer.is_global_zero:
+        keep_metrics(run.folder)
+    with warnings.catch_warnings():
+        # A run without validation images is a choice, not an oversight.
+        warnings.filterwarnings("ignore", message=".*have no `val_dataloader`")
+        resume_from = run.resume_from and str(run.resume_from)
+        with misfit_explained(run.resume_from):
+            trainer.fit(model, training, validation, ckpt_path=resume_from)
+    if trainer.interrupted:
+        raise KeyboardInterrupt  # Lightning 1 keeps it to itself, as if the run were complete
 
 
 def _draw(model: Any, images: Any, folder: Path) -> None:
@@ -157,23 +191,28 @@ def _trainer(cfg: DictConfig, host: Any, run: Run) -> Any:
     if cfg.wandb.enabled:
         options = plain(cfg.wandb)
         options.pop("enabled")
-        logger.append(loggers.WandbLogger(name=cfg.name, **options))
+        with explained("wandb.enabled=true cannot be had", "pip install 'mast-plugin[wandb]'"):
+            logger.append(loggers.WandbLogger(name=cfg.name, **options))
     views = cfg.data.num_large_crops + cfg.data.num_small_crops
     cost = recorder(host.engine, run.folder, batch_size=cfg.optimizer.batch_size, views=views)
     callback = [callbacks.LearningRateMonitor(logging_interval="epoch"), cost]
+    # What is not finite must be found before it can be saved.
+    callback += [reseeding(host.engine, cfg.seed), stopping(host.engine)]
+    callback += [divergence_guard(host.engine)]
     if cfg.checkpoint.enabled:
         logdir = str(run.folder.parent)
         kept = (cfg.checkpoint.frequency, cfg.checkpoint.keep_prev)
         callback.append(host.Checkpointer(cfg, logdir, *kept))
-    options = host.trainer_options(plain(cfg))
     fixed = {"logger": logger, "callbacks": callback, "enable_checkpointing": False}
-    try:
-        return host.engine.Trainer(**options, **fixed)
-    except host.engine.utilities.exceptions.MisconfigurationException as error:
-        raise ConfigurationError(
-            f"accelerator={cfg.accelerator} devices={cfg.devices} cannot be had here ({error}): "
-            "accelerator=auto devices=auto takes what there is"
-        ) from error
+    fixed["plugins"] = [streaming_io(host.engine)]
+    # Where the engine looks, on SLURM, for a state that it has saved by itself: not beside others'.
+    fixed["default_root_dir"] = str(run.folder)
+    with explained(
+        f"accelerator={cfg.accelerator} devices={cfg.devices} precision={cfg.precision} cannot be "
+        "had here",
+        "accelerator=auto devices=auto precision=32-true takes what there is",
+    ):
+        return host.engine.Trainer(**host.trainer_options(plain(cfg)), **fixed)
 
 
 if __name__ == "__main__":

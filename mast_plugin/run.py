@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from mast_plugin.errors import ConfigurationError
+from mast_plugin.storage import whole_file
 
 # What may change between an interruption and its resumption without changing what is computed.
 _INCIDENTAL = (
@@ -84,9 +85,10 @@ def keep_metrics(folder: Path) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file, creating its folder."""
+    """Write a JSON file, creating its folder; what was there stays until the new one is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    with whole_file(path) as file:
+        file.write((json.dumps(content, indent=2) + "\n").encode())
 
 
 def _digest(cfg: DictConfig) -> str:

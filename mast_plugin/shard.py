@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import io
 import os
-import tarfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,52 +19,17 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from mast_plugin.errors import DataError
+from mast_plugin.image import decoded
+from mast_plugin.shard_index import Entry, read_index
+from mast_plugin.table import MAX_CLASSES
 
 IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp")
 LABEL_SUFFIXES = ("cls",)
 
-_VERSION = "v1.2"
 _WINDOW = 8
 """Shards whose samples are mixed with each other in an epoch; the shards' order is random."""
 
-
-@dataclass(frozen=True)
-class Entry:
-    """A file inside a tar: its suffix, where its bytes start, how many there are, its name."""
-
-    suffix: str
-    offset: int
-    size: int
-    name: str
-
-
-def write_index(tar: Path, index: Path) -> None:
-    """Write the index of a tar, one line per sample.
-
-    Raises:
-        DataError: the tar cannot be read.
-    """
-    lines = []
-    for entries in _scanned(tar):
-        fields = (f"{e.suffix} {e.offset} {e.size} {e.name}" for e in entries)
-        lines.append(" ".join(fields))
-    partial = index.with_name(f"{index.name}.{os.getpid()}")  # ranks may write at the same time
-    partial.write_text("\n".join([f"{_VERSION} {len(lines)}", *lines]) + "\n", encoding="utf-8")
-    partial.replace(index)
-
-
-def read_index(tar: Path) -> list[list[Entry]]:
-    """Samples of a tar, each with its files.
-
-    Raises:
-        DataError: neither the tar nor its index can be read.
-    """
-    index = tar.with_suffix(".idx")
-    stale = not index.is_file() or index.stat().st_mtime < tar.stat().st_mtime
-    if stale and os.access(tar.parent, os.W_OK):
-        write_index(tar, index)
-        stale = False
-    return _scanned(tar) if stale else _parsed(index)
+_LABEL_BYTES = 32
 
 
 class TarImages(Dataset[Any]):
@@ -114,13 +77,7 @@ class TarImages(Dataset[Any]):
         Raises:
             DataError: it cannot be decoded.
         """
-        try:
-            with Image.open(io.BytesIO(self.encoded(index))) as image:
-                return image.convert("RGB")
-        except (OSError, SyntaxError, ValueError) as error:
-            raise DataError(
-                f"{self.name(index)} cannot be read as an image ({error}): repair it or remove it"
-            ) from error
+        return decoded(io.BytesIO(self.encoded(index)), self.name(index))
 
     def name(self, index: int) -> str:
         """Shard and position of an image, for messages."""
@@ -161,37 +118,11 @@ class TarImages(Dataset[Any]):
         return self._files[shard]
 
 
-def _scanned(tar: Path) -> list[list[Entry]]:
-    samples: dict[str, list[Entry]] = {}
-    try:
-        with tarfile.open(tar) as archive:
-            for member in archive:
-                if member.isfile():
-                    folder, _, file = member.name.rpartition("/")
-                    stem, _, suffix = file.partition(".")
-                    entry = Entry(suffix.lower(), member.offset_data, member.size, member.name)
-                    samples.setdefault(f"{folder}/{stem}", []).append(entry)
-    except (OSError, tarfile.TarError) as error:
-        raise DataError(f"{tar} cannot be read as a tar ({error}): make it again") from error
-    return list(samples.values())
-
-
-def _parsed(index: Path) -> list[list[Entry]]:
-    version, *lines = index.read_text(encoding="utf-8").splitlines()
-    width = 4 if version.startswith("v1.2") else 3  # older indexes leave the names out
-    samples = []
-    for line in lines:
-        words = line.split(" ")
-        fields = [words[first : first + width] for first in range(0, len(words), width)]
-        samples.append([Entry(f[0].lower(), int(f[1]), int(f[2]), "".join(f[3:])) for f in fields])
-    return samples
-
-
 def _member(entries: Sequence[Entry], suffixes: Sequence[str], tar: str) -> Entry:
     for entry in entries:
         if entry.suffix.rpartition(".")[2] in suffixes:
             return entry
-    names = ", ".join(entry.name or entry.suffix for entry in entries)
+    names = ", ".join(entry.name or entry.suffix for entry in entries)[:100]
     raise DataError(
         f"{tar} has a sample ({names}) without .{suffixes[0]} file: add it or remove the sample"
     )
@@ -201,11 +132,14 @@ def _label(entries: Sequence[Entry], tar: str) -> int:
     entry = _member(entries, LABEL_SUFFIXES, tar)
     with Path(tar).open("rb") as file:
         file.seek(entry.offset)
-        text = file.read(entry.size)
+        text = file.read(min(entry.size, _LABEL_BYTES))
     try:
-        return int(text)
+        label = int(text)
     except ValueError:
+        label = -1
+    if not 0 <= label < MAX_CLASSES:
         raise DataError(
-            f"{tar} has the label {text!r} ({entry.name}), which is not a whole number: "
-            "number the classes, or set data.no_labels=true"
-        ) from None
+            f"{tar} has the label {text!r} ({entry.name[:100]}), which is not a whole number below "
+            f"{MAX_CLASSES:,}: number the classes, or set data.no_labels=true"
+        )
+    return label

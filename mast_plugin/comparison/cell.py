@@ -12,7 +12,8 @@ from omegaconf import OmegaConf
 
 from mast_plugin.comparison.variant import Variant, composed
 from mast_plugin.cost import read_cost
-from mast_plugin.errors import ConfigurationError
+from mast_plugin.ending import diverged
+from mast_plugin.errors import ConfigurationError, DivergenceError
 from mast_plugin.evaluate import Evaluated, evaluate
 from mast_plugin.run import last_epoch, latest_checkpoint
 
@@ -57,8 +58,8 @@ class Cell:
         }
         variant = variant.changed(kept)
         cfg = composed(variant, recipes)
-        dataset = OmegaConf.select(cfg, "evaluation.dataset", default=None)
         folder = planned_run(cfg).folder
+        dataset = OmegaConf.select(cfg, "evaluation.dataset", default=None)
         return cls(variant, seed, recipes, folder, int(cfg.max_epochs), dataset)
 
     @property
@@ -75,19 +76,29 @@ class Cell:
         """Run what is left of the pretraining, in a process of its own.
 
         Raises:
+            DivergenceError: its loss was not finite, now or when it was run before.
             ConfigurationError: it failed, or another process is at it.
         """
         if self.is_finished:
             return
+        self._refuse_diverged()
         print(f"pretraining {self.label}", flush=True)
         command = [sys.executable, "-m", "mast_plugin.pretrain"]
         command += ["--config-path", str(self.recipes), "--config-name", self.variant.recipe]
         with _alone(self.folder, self.label):
             status = subprocess.run([*command, *self.variant.arguments], check=False).returncode
+        self._refuse_diverged()
         if status or not self.is_finished:
             raise ConfigurationError(
                 f"the pretraining of {self.label} failed (its own message stands above); what is "
                 "finished is kept, so mend it and start the comparison again"
+            )
+
+    def _refuse_diverged(self) -> None:
+        if diverged(self.folder):
+            raise DivergenceError(
+                f"the training of {self.label} diverged (divergence.json in {self.folder} says "
+                "where): change its options, or remove that file to try again"
             )
 
     def evaluate(self, options: dict[str, Any]) -> Evaluated:

@@ -5,20 +5,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
 from omegaconf import DictConfig
 
+from mast_plugin.check import SECTION, TEXT, shown
 from mast_plugin.configuration import absolute_config_path, shipped_directory
+from mast_plugin.document import first_line
 from mast_plugin.errors import ConfigurationError
 
 _FALLBACK = "vicreg"
 _SIZES = ("proj_hidden_dim", "proj_output_dim", "pred_hidden_dim", "proj_size")
 _SIZE = 512
+MOST_RUNS = 1000
 
 
 @dataclass(frozen=True)
@@ -53,10 +56,13 @@ def read_variant(name: str, known: Mapping[str, Any]) -> Variant:
         known: variant to its recipe and overrides.
 
     Raises:
-        ConfigurationError: no such variant or method.
+        ConfigurationError: no such variant or method, or one that has no recipe.
     """
     if name in known:
         entry = known[name]
+        SECTION.check(f"variants.{name}", entry)
+        for key, rule in (("recipe", TEXT), ("overrides", SECTION)):
+            rule.check(f"variants.{name}.{key}", {"overrides": {}, **entry}.get(key))
         return Variant(name, entry["recipe"], entry.get("overrides", {}))
     from mast_plugin.host import load_host
 
@@ -73,8 +79,26 @@ def read_variant(name: str, known: Mapping[str, Any]) -> Variant:
 
 
 def grid(search: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    """Every combination of a search's values, as overrides; one empty one without a search."""
+    """Every combination of a search's values, as overrides; one empty one without a search.
+
+    Raises:
+        ConfigurationError: a key without values, or more than ``MOST_RUNS`` combinations.
+    """
+    for key, values in search.items():
+        if not isinstance(values, list) or not values:
+            raise ConfigurationError(f"search.{key} is {shown(values)}; it must list values to try")
+    refuse_many(prod(map(len, search.values())), "search")
     return [dict(zip(search, values, strict=True)) for values in product(*search.values())]
+
+
+def refuse_many(runs: int, key: str) -> None:
+    """Refuse more runs than anybody can mean.
+
+    Raises:
+        ConfigurationError: more than ``MOST_RUNS``.
+    """
+    if runs > MOST_RUNS:
+        raise ConfigurationError(f"{key} asks for {runs} runs; give at most {MOST_RUNS}")
 
 
 def _value(value: Any) -> str:
@@ -112,11 +136,10 @@ def composed(variant: Variant, folder: Path) -> DictConfig:
     try:
         with _own_hydra(folder):
             return compose(variant.recipe, variant.arguments)
-    except HydraException as error:
-        first_line = str(error).splitlines()[0]
+    except Exception as error:  # of Hydra, and of what reads the recipe for it
         raise ConfigurationError(
-            f"the recipe of {variant.name} cannot be composed: {first_line}; recipes are looked "
-            f"for in {folder}"
+            f"the recipe of {variant.name} cannot be composed: {first_line(error)}; recipes are "
+            f"looked for in {folder}"
         ) from error
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mast_plugin.errors import ConfigurationError, HostError, MASTError
+from mast_plugin.document import first_line
+from mast_plugin.errors import ConfigurationError, HostError
 
 State = Mapping[str, Tensor]
 Shapes = Mapping[str, torch.Size]
@@ -71,8 +72,8 @@ def bare_network(
         with torch.random.fork_rng(devices=[]):  # the first weights are thrown away
             try:
                 network, classifiers = build()
-            except (TypeError, ValueError, RuntimeError, AssertionError, MASTError) as error:
-                sentences.append(f"{library}'s {name} cannot be built ({error})")
+            except Exception as error:  # whatever a builder makes of options that it never checks
+                sentences.append(f"{library}'s {name} cannot be built ({first_line(error)})")
                 continue
         adapt_stem(network, state)
         dropped = tuple(

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from mast_plugin.errors import DataError
+from mast_plugin.image import load_image
 
 View: TypeAlias = Callable[[Image.Image], Tensor]
 Allocate: TypeAlias = Callable[[tuple[int, int]], NDArray[np.float32]]
@@ -30,12 +31,7 @@ class _ImageFiles(Dataset[Tensor]):
         return len(self._files)
 
     def __getitem__(self, index: int) -> Tensor:
-        file = self._files[index]
-        try:
-            with Image.open(file) as image:
-                return self._view(image.convert("RGB"))
-        except OSError as error:
-            raise DataError(f"The image {file} cannot be read: {error}.") from error
+        return self._view(load_image(str(self._files[index])))
 
 
 def extract_features(

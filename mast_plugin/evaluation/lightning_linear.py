@@ -20,6 +20,7 @@ from mast_plugin.evaluation.measurement import Measurement
 from mast_plugin.evaluation.tasks import Task, TaskTable
 from mast_plugin.evaluation.view import LabelledImages, ViewStatistics
 from mast_plugin.host import load_host
+from mast_plugin.host.checkpoint import streaming_io
 from mast_plugin.host.quiet import quiet_host
 
 PROTOCOL = "lightning-linear"
@@ -165,6 +166,7 @@ def _trained(
     trainer = host.engine.Trainer(
         **host.trainer_options({"accelerator": "auto", "devices": 1, "strategy": "auto"}),
         max_epochs=options.epochs,
+        plugins=[streaming_io(host.engine)],  # on SLURM, the engine takes up what lies about
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,

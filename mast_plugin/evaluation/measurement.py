@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from mast_plugin.document import first_line
 from mast_plugin.errors import DataError
 from mast_plugin.run import write_json
 
@@ -91,9 +92,9 @@ def read(path: Path) -> tuple[dict[str, Any], list[Measurement]]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return dict(content["header"]), [Measurement(**row) for row in content["measurements"]]
-    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # whatever else the file holds
         raise DataError(
-            f"{path} is no readable evaluation: {type(error).__name__}: {error}; "
+            f"{path} is no readable evaluation: {type(error).__name__}: {first_line(error)}; "
             "give the .json file that an evaluation wrote."
         ) from error
 

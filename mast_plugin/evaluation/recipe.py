@@ -4,17 +4,16 @@ Our runs and the main branch's script leave the main branch's ``cfg``; release 1
 a flat namespace, which is translated here as far as the network and its views need it.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]
 
+from mast_plugin.check import LOADING_OPTIONS
 from mast_plugin.configuration import plain, shipped_directory
 from mast_plugin.data import normalisation
+from mast_plugin.document import first_line, read_document
 from mast_plugin.errors import ConfigurationError
 from mast_plugin.plan import Plan, parse_views
 
@@ -51,7 +50,7 @@ def stored_configuration(
     if isinstance(given, Mapping) and isinstance(given.get("backbone"), Mapping):
         return {str(key): value for key, value in given.items()}
     if isinstance(given, Mapping) and isinstance(given.get("encoder"), str):
-        return _translated(given)
+        return _legible(given, path or checkpoint)
     if path is None:
         return None  # some other program's hyper-parameters
     raise ConfigurationError(
@@ -78,13 +77,16 @@ def complete(configuration: Mapping[str, Any], num_classes: int) -> DictConfig:
         cfg.data.num_large_crops = cfg.data.num_large_crops or 2
         cfg.data.num_small_crops = cfg.data.num_small_crops or 0
         cfg.max_epochs = configuration.get("max_epochs") or 1
+        # The weights come from the checkpoint; a builder would load what these name by itself.
+        kept = {k: v for k, v in plain(cfg.backbone.kwargs).items() if k not in LOADING_OPTIONS}
+        cfg.backbone.kwargs = kept
         if not OmegaConf.is_missing(cfg, "augmentations"):
             cfg.augmentations = [_without_inert(block) for block in plain(cfg.augmentations)]
         cfg.entry = "mast_plugin"  # nothing is trained here, so no script's habits apply
         return cfg
-    except (OmegaConfBaseException, AttributeError, TypeError) as error:
+    except Exception as error:  # it is whatever somebody wrote beside the weights
         raise ConfigurationError(
-            f"the checkpoint's configuration cannot be read: {str(error).splitlines()[0]}"
+            f"the checkpoint's configuration cannot be read: {first_line(error)}"
         ) from error
 
 
@@ -103,13 +105,21 @@ def view_plan(cfg: DictConfig) -> Plan:
 
 def _read(path: Path) -> Any:
     try:
-        if path.suffix == ".json":
-            return json.loads(path.read_text(encoding="utf-8"))
-        return OmegaConf.to_container(OmegaConf.load(path))
-    except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
+        return read_document(path)
+    except ValueError as error:
         raise ConfigurationError(
-            f"the configuration {path} cannot be read ({str(error).splitlines()[0]}): "
+            f"the configuration {path} cannot be read ({error}): "
             "give config=PATH of the run's args.json or of a .yaml file"
+        ) from error
+
+
+def _legible(flat: Mapping[str, Any], path: Path) -> Plain:
+    try:
+        return _translated(flat)
+    except Exception as error:  # of a namespace that lacks what the release's script always writes
+        raise ConfigurationError(
+            f"the configuration of {path} cannot be read ({type(error).__name__}: "
+            f"{first_line(error)}): give config=PATH of the run's args.json"
         ) from error
 
 

@@ -1,6 +1,5 @@
 """Which labels the images carry: a table of tasks, checked once, before anything is trained."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,9 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from mast_plugin.check import shown
 from mast_plugin.errors import DataError
+from mast_plugin.table import file_of, read_rows
 
 Row: TypeAlias = dict[str, str]
 
@@ -89,44 +90,36 @@ def read_tasks(table: Path, columns: Sequence[str] | None = None) -> TaskTable:
         columns: the tasks to read; by default all of them.
 
     Raises:
-        DataError: the table cannot be read, lacks a column or a label, names an image that is not
-            there or names it twice, a class occurs in one split only, or a task has one class.
+        DataError: the table cannot be read, lacks a column or a label, names an image twice, or one
+            that is not in its folder, a class occurs in one split only, or a task has one class.
     """
-    rows, header = _read_rows(table)
+    rows, header = read_rows(table)
     tasks = [name for name in header if name not in ("file", "split")]
     if missing := {"file", "split", *(columns or ())} - set(header):
-        raise DataError(f"{table} lacks the columns {', '.join(sorted(missing))}; it has {header}.")
+        lacking = ", ".join(sorted(missing))
+        raise DataError(f"{table} lacks the columns {lacking[:200]}; it has {shown(header)}.")
     _check_images(table, rows)
     by_split = {split: [row for row in rows if row["split"] == split] for split in SPLITS}
     if len(rows) != sum(map(len, by_split.values())) or not all(by_split.values()):
         found = sorted({row["split"] for row in rows})
         raise DataError(
-            f"{table} must have images of the splits train and val only; it has {found}."
+            f"{table} must have images of the splits train and val only; it has {shown(found)}."
         )
     train, val = ([table.parent / row["file"] for row in by_split[split]] for split in SPLITS)
     read = (_read_task(table, name, by_split) for name in columns or tasks)
     return TaskTable(tuple(train), tuple(val), tuple(read))
 
 
-def _read_rows(table: Path) -> tuple[list[Row], list[str]]:
-    try:
-        with table.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file, restval="")
-            return list(reader), list(reader.fieldnames or ())
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"The table of tasks {table} cannot be read: {error}.") from error
-
-
 def _check_images(table: Path, rows: list[Row]) -> None:
     """Refuses an image that is not there, or that is named twice: it could be in both splits."""
-    seen: set[str] = set()
+    seen: set[Path] = set()
     for row in rows:
-        file = row["file"]
-        if file in seen:
-            raise DataError(f"{table} names {file} twice.")
-        if not (table.parent / file).is_file():
-            raise DataError(f"{table} names {file}, which is not in {table.parent}.")
-        seen.add(file)
+        path = file_of(table, row["file"])
+        if path in seen:
+            raise DataError(f"{table} names {shown(row['file'])} twice.")
+        if not path.is_file():
+            raise DataError(f"{table} names {row['file'][:200]}, which is not in {table.parent}.")
+        seen.add(path)
 
 
 def _read_task(table: Path, name: str, by_split: dict[str, list[Row]]) -> Task:
@@ -142,7 +135,7 @@ def _read_task(table: Path, name: str, by_split: dict[str, list[Row]]) -> Task:
     # The host's k-NN counts the classes of the validation split and fails on any further one.
     if lonely := found["train"] ^ found["val"]:
         raise DataError(
-            f"{table}: the {name} {min(lonely)!r} occurs in one split only; "
+            f"{table}: the {shown(name)} {shown(min(lonely))} occurs in one split only; "
             "every class must occur in both."
         )
     classes = sorted(found["train"])

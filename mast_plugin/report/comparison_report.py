@@ -12,7 +12,8 @@ from mast_plugin.report.invariance import RADAR_MINIMUM, draw_radar
 from mast_plugin.report.page import write_report
 
 if TYPE_CHECKING:
-    from mast_plugin.compare import Cells, Compared, Results
+    from mast_plugin.compare import Compared, Results
+    from mast_plugin.comparison.preparation import Cells
 
 
 def report_comparison(compared: "Compared", cells: "Cells", results: "Results") -> Path:

@@ -18,6 +18,9 @@ from mast_plugin.plan import Plan
 
 Drawn = Mapping[str, float]
 
+_LONG = 16
+"""How many times as long as wide an image may be to be resized as a whole."""
+
 
 def apply(image: Image.Image, name: str, drawn: Drawn, plan: Plan) -> Image.Image:
     """Applies one augmentation.
@@ -36,6 +39,13 @@ def apply(image: Image.Image, name: str, drawn: Drawn, plan: Plan) -> Image.Imag
 
 def centred(image: Image.Image, size_px: int) -> Image.Image:
     """The centred square: the shorter side is resized (bicubic), the longer one cropped."""
+    width, height = image.size
+    side = min(width, height)
+    if max(width, height) > _LONG * side:
+        # A line of pixels would first be resized to a line as thick as the view is high.
+        left, top = (width - side) / 2, (height - side) / 2
+        box = (left, top, left + side, top + side)
+        return image.resize((size_px, size_px), Image.Resampling.BICUBIC, box)
     resized = F.resize(image, [size_px], InterpolationMode.BICUBIC)
     square: Image.Image = F.center_crop(resized, [size_px])
     return square

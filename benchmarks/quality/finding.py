@@ -1,0 +1,92 @@
+"""What a MAST network learned about its augmentations: numbers and pictures of docs/findings.md.
+
+    python benchmarks/quality/finding.py CHECKPOINT IMAGES NAME
+
+CHECKPOINT is a run with masks and uncertainty, IMAGES a folder of images that it never saw.
+Writes results/finding-NAME.json and docs/images/NAME-*.png.
+"""
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mast_plugin.analysis.relation import Relation, relate
+from mast_plugin.analysis.uncertainty import Network, UncertaintyAnalysis, analyse_uncertainty
+from mast_plugin.evaluation.features import evaluating
+from mast_plugin.evaluation.network import open_network
+from mast_plugin.image import load_image
+from mast_plugin.report.figure import save
+from mast_plugin.report.mask import draw_overlap, draw_tree
+from mast_plugin.report.uncertainty import draw_correlations, draw_pairs, draw_strengths
+from mast_plugin.run import write_json
+
+HERE = Path(__file__).parent
+PICTURES = HERE.parents[1] / "docs" / "images"
+NUM_IMAGES = 1000
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("images", type=Path)
+    parser.add_argument("name")
+    options = parser.parse_args()
+    files = sorted(options.images.rglob("*.jpg"))
+    chosen = torch.randperm(len(files), generator=torch.Generator().manual_seed(0))[:NUM_IMAGES]
+    network = open_network(options.checkpoint)
+    relation = relate(network.masks, network.types)
+    uncertainty = analysed(network, [files[index] for index in chosen.tolist()])
+    content = {
+        "configuration": network.cfg,
+        "images": len(chosen),
+        "masks": describe(relation),
+        "uncertainty": [asdict(kind) for kind in uncertainty.types],
+    }
+    write_json(HERE / "results" / f"finding-{options.name}.json", content)
+    print(json.dumps({key: content[key] for key in ("masks", "uncertainty")}, indent=1))
+    draw(relation, uncertainty, options.name)
+
+
+def analysed(network: Any, files: list[Path]) -> UncertaintyAnalysis:
+    """Uncertainty of every type at five strengths, and the pairs at both ends."""
+    parts = Network(
+        backbone=lambda views: network.backbone(views).flatten(1),
+        embed=network.projector,
+        log_variance=network.log_variance,
+        masks=network.masks,
+    )
+    with evaluating(network.model):
+        return analyse_uncertainty(parts, [load_image(str(f)) for f in files], network.plan)
+
+
+def describe(relation: Relation) -> dict[str, Any]:
+    """How alike the masks are, and how many dimensions each shares."""
+    return {
+        "types": relation.types,
+        "correlation": relation.correlation.round(3).tolist(),
+        "overlap": relation.overlap.round(3).tolist(),
+        "dimensions": {name: counts.tolist() for name, counts in relation.parts.items()},
+    }
+
+
+def draw(relation: Relation, uncertainty: UncertaintyAnalysis, name: str) -> None:
+    """The pictures, as PNG."""
+    figures = {
+        "overlap": draw_overlap(relation),
+        "tree": draw_tree(relation),
+        "strengths": draw_strengths(uncertainty),
+        "correlations": draw_correlations(uncertainty),
+        "pairs": draw_pairs(uncertainty),
+    }
+    for kind, figure in figures.items():
+        saved = save(figure, PICTURES, f"{name}-{kind}")
+        saved.svg.unlink()  # a page of documentation takes one of the two
+
+
+if __name__ == "__main__":
+    main()

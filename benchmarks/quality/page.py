@@ -1,0 +1,96 @@
+"""The quality study's part of docs/benchmarks.md, and its plot, from results/*.json alone.
+
+python benchmarks/quality/page.py
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mast_plugin.comparison.estimate import estimate
+from mast_plugin.report.content import Estimate
+
+HERE = Path(__file__).parent
+DOCS = HERE.parents[1] / "docs"
+PAGE = DOCS / "benchmarks.md"
+BEGIN, END = "<!-- quality study: written by benchmarks/quality/page.py -->", "<!-- end -->"
+OWN_TASKS = ("class", "class-10%", "class-1%", "digit")  # the rest need other invariances
+OTHERS = "mean of the others"
+
+Result = Mapping[str, Any]
+Scores = dict[str, list[dict[str, float]]]
+"""Method to its runs, by seed, each with task to accuracy in percent."""
+
+
+def main() -> None:
+    """Write the tables between the two marks."""
+    results = {path.stem: json.loads(path.read_text()) for path in sorted(HERE.glob("results/*"))}
+    parts = [stage(name, result) for name, result in results.items()]
+    page = PAGE.read_text(encoding="utf-8")
+    before, _, rest = page.partition(BEGIN)
+    after = rest.partition(END)[2]
+    content = f"{before}{BEGIN}\n\n{''.join(parts)}{END}{after}"
+    PAGE.write_text(content, encoding="utf-8")
+
+
+def stage(name: str, result: Result) -> str:
+    """One stage: what was run, and a table for each protocol of the backbone."""
+    cfg = result["configuration"]
+    seeds = ", ".join(map(str, cfg["seeds"]))
+    lines = [f"### {name}\n", f"`study.py IMAGES WORK --stages {name}`; seeds {seeds}.\n"]
+    for space, protocol in (("backbone", "linear"), ("backbone", "knn"), ("embedding", "linear")):
+        scores = accuracies(result, space, protocol)
+        lines += [f"{space.capitalize()}, {protocol}, top-1 in %:\n", *table(scores), ""]
+    return "\n".join([*lines, rates(result), "", ""])
+
+
+def accuracies(result: Result, space: str, protocol: str) -> Scores:
+    """Every run's accuracies in one space under one protocol, with the mean of the others."""
+    found: Scores = {}
+    prefix = f"{space} {protocol} "
+    for run in result["runs"]:
+        scores = {k.removeprefix(prefix): v for k, v in run["top1"].items() if k.startswith(prefix)}
+        others = [value for task, value in scores.items() if task not in OWN_TASKS]
+        own = {task: value for task, value in scores.items() if task in OWN_TASKS}
+        rest = {task: value for task, value in scores.items() if task not in OWN_TASKS}
+        mean = {OTHERS: sum(others) / len(others)}
+        found.setdefault(run["method"], []).append({**own, **mean, **rest})
+    return found
+
+
+def table(scores: Scores) -> list[str]:
+    """Methods by tasks, in Markdown."""
+    tasks = list(next(iter(scores.values()))[0])
+    head = ["method", *tasks]
+    lines = [_row(head), _row(["---"] * len(head))]
+    for method, runs in scores.items():
+        cells = (_cell(estimate([run[task] for run in runs])) for task in tasks)
+        lines.append(_row([method, *cells]))
+    return lines
+
+
+def rates(result: Result) -> str:
+    """What differs between the methods' configurations, and the cost."""
+    listed = []
+    for method, cost in result["costs"].items():
+        rate = next(
+            run["configuration"]["optimizer"]["lr"]
+            for run in result["runs"]
+            if run["method"] == method
+        )
+        listed.append(f"{method} {rate:g} ({cost['minutes']:.1f} min)")
+    return f"Learning rates, and minutes of a run: {', '.join(listed)}."
+
+
+def _cell(found: Estimate) -> str:
+    margin = "" if found.high is None else f" ± {found.high - found.mean:.1f}"
+    return f"{found.mean:.1f}{margin}"
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""What a configuration file may tell Hydra: nothing by which it could run code.
+
+Hydra instantiates and imports what the section ``hydra`` of a composed configuration names
+(callbacks, handlers of logs), before a program sees any of it. A recipe would thus be as dangerous
+as a script. Here it is not: what names code is refused, unless it stands on the command line.
+"""
+
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+
+from mast_plugin.check import shown
+from mast_plugin.document import first_line
+from mast_plugin.errors import ConfigurationError, MASTError
+
+_LOGS = ("job_logging", "hydra_logging")
+_PLUGINS = ("launcher", "sweeper")
+_PLUGIN = re.compile(r"(hydra\._internal\.core_plugins|hydra_plugins)\.[\w.]+")
+_COMMANDS = ("setup", "teardown", "python", "srun_args", "additional_parameters")
+"""What SLURM's launcher hands to a shell."""
+_OF_LOGS = {
+    "()": ("colorlog.ColoredFormatter",),
+    "class": ("logging.StreamHandler", "logging.FileHandler", "logging.NullHandler"),
+    "stream": ("ext://sys.stdout", "ext://sys.stderr"),
+}
+_OWN = re.compile(r"\$\{hydra[.:][\w.:]*\}")
+"""A reference to a place that is looked at, too."""
+
+
+@contextmanager
+def guarded(program: str) -> Iterator[None]:
+    """Check each configuration between Hydra's composing it and Hydra's acting on it.
+
+    Hydra has no hook there, hence the wrapping of its loader. What keeps a file from being composed
+    is said in one sentence as well, where Hydra itself would print a traceback.
+
+    Args:
+        program: the command's name, which stands before an error.
+    """
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+
+    load = ConfigLoaderImpl.load_configuration
+
+    def load_checked(
+        self: Any, config_name: str | None, overrides: list[str], *args: Any, **options: Any
+    ) -> DictConfig:
+        try:
+            cfg = load(self, config_name, overrides, *args, **options)
+            refuse_code(cfg, overrides)
+        except HydraException:
+            raise  # Hydra prints it without a traceback
+        except Exception as error:
+            reason = str(error) if isinstance(error, MASTError) else first_line(error)
+            print(f"{program}: {config_name} cannot be used: {reason}", file=sys.stderr)
+            raise SystemExit(2) from None
+        return cfg
+
+    ConfigLoaderImpl.load_configuration = load_checked  # type: ignore[method-assign,assignment]
+    try:
+        yield
+    finally:
+        ConfigLoaderImpl.load_configuration = load  # type: ignore[method-assign]
+
+
+def refuse_code(cfg: DictConfig, overrides: Sequence[str]) -> None:
+    """Refuse a configuration that has Hydra run code.
+
+    Args:
+        cfg: composed, with its section ``hydra``.
+        overrides: of the command line, whose author is the user: what they set is taken.
+
+    Raises:
+        ConfigurationError: naming the first place.
+    """
+    hydra = OmegaConf.to_container(cfg, resolve=False).get("hydra")  # type: ignore[union-attr]
+    given = [re.split("[=@]", override.lstrip("+~"))[0] for override in overrides]
+    for place, value in _leaves(hydra, ("hydra",)):
+        path = ".".join(place)
+        if _names_code(place, value) and not any(f"{path}.".startswith(f"{g}.") for g in given):
+            raise ConfigurationError(
+                f"its {path} ({shown(value)}) could run code, which a file may not: if you want "
+                "that, give it on the command line"
+            )
+
+
+def _names_code(place: tuple[str, ...], value: object) -> bool:
+    section, key = place[1] if len(place) > 1 else "", place[-1]
+    if key == "_target_":
+        is_plugin = section in _PLUGINS and len(place) == 3
+        return not (is_plugin and isinstance(value, str) and bool(_PLUGIN.fullmatch(value)))
+    if section == "callbacks" or place[1:3] == ("job", "env_set"):
+        return True
+    if section in _LOGS and key in _OF_LOGS:
+        return value not in _OF_LOGS[key]
+    if section not in (*_LOGS, *_PLUGINS):
+        return False
+    elsewhere = isinstance(value, str) and re.search(r"\$\{|ext://", _OWN.sub("", value))
+    return bool(elsewhere) or (section in _PLUGINS and key in _COMMANDS)
+
+
+def _leaves(value: Any, place: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every value that is set, with the keys that lead to it."""
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from _leaves(each, (*place, str(key)))
+    elif isinstance(value, list):
+        for each in value:
+            yield from _leaves(each, place)
+    elif value is not None:
+        yield place, value

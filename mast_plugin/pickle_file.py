@@ -1,0 +1,135 @@
+"""Reading a pickle that somebody else may have written, without running what is in it.
+
+Checkpoints hold more than weights: optimisers, schedules, configurations. Schedules of both hosts
+may hold functions, which is why a plain ``torch.load(weights_only=True)`` refuses some of their
+files. Here such names are answered with inert stand-ins, so that nothing a file names is ever
+looked up or called; a name from elsewhere than the usual libraries gets the whole file refused.
+"""
+
+import pickle
+import re
+import warnings
+import zipfile
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, ListConfig
+from omegaconf.base import ContainerMetadata, Metadata
+from omegaconf.nodes import AnyNode
+
+from mast_plugin.errors import ConfigurationError
+
+_STUBBED = re.compile(
+    r"(functools|collections|pathlib|typing|numpy|omegaconf|torch|torchmetrics|torchvision|timm|"
+    r"pl_bolts|solo|lightning|lightning_fabric|pytorch_lightning|mast_plugin)\."
+    r"|builtins\.(dict|list|tuple|set|int|float|str|bool|object|getattr)$|__builtin__\.getattr$"
+)
+"""Names found in the hosts' own checkpoints beside weights; anything else is no checkpoint's."""
+
+
+class Inert:
+    """Stands for whatever a checkpoint holds beside weights; takes anything and does nothing."""
+
+    def __new__(cls, *_: Any, **__: Any) -> "Inert":  # noqa: D102
+        return object.__new__(cls)
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+def _plain_dict(*_: Any) -> dict[Any, Any]:
+    return {}
+
+
+# Containers of configurations: their unpickling sets attributes and does nothing else.
+_GENUINE: Mapping[str, Any] = {
+    "argparse.Namespace": Namespace,
+    "collections.defaultdict": _plain_dict,
+    "omegaconf.dictconfig.DictConfig": DictConfig,
+    "omegaconf.listconfig.ListConfig": ListConfig,
+    "omegaconf.base.ContainerMetadata": ContainerMetadata,
+    "omegaconf.base.Metadata": Metadata,
+    "omegaconf.nodes.AnyNode": AnyNode,
+    "typing.Any": Any,
+    **{f"builtins.{kind.__name__}": kind for kind in (dict, list, int, float, str, bool)},
+}
+
+
+def read_pickle(path: Path) -> Any:
+    """Read what ``torch.save`` wrote, on the CPU; objects but tensors and plain values are inert.
+
+    Args:
+        path: a checkpoint or a state dict.
+
+    Raises:
+        ConfigurationError: no such file, or one that is truncated, inflates to more than its own
+            size, or refers to code that no checkpoint needs; or a torch older than 2.6, whose
+            ``weights_only`` could be tricked into running code (CVE-2025-32434).
+    """
+    if not hasattr(torch.serialization, "get_unsafe_globals_in_checkpoint"):
+        raise ConfigurationError(
+            f"{path} was not loaded: torch {torch.__version__} cannot read a file without the risk "
+            "of running what is in it: install torch 2.6 or later"
+        )
+    if not path.is_file():
+        raise ConfigurationError(f"the checkpoint {path} does not exist: give the path of a file")
+    _refuse_inflating(path)
+    try:
+        return _load(path)
+    except pickle.UnpicklingError as error:
+        reason: Exception = error
+    except Exception as error:  # bytes of any kind are read as a pickle's instructions
+        raise unreadable(path, error) from error
+    try:
+        named = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    except Exception as error:  # whatever is wrong with the bytes, the sentence is the same
+        raise unreadable(path, reason) from error
+    foreign = sorted(name for name in named if name not in _GENUINE and not _STUBBED.match(name))
+    if foreign:
+        raise ConfigurationError(
+            f"{path} was not loaded: it refers to {', '.join(foreign[:3])[:200]}, which no "
+            "network's weights need and which could run code; get the file from its author as a "
+            "plain state dict or as .safetensors"
+        )
+    stand_ins: Any = [(_GENUINE.get(name, Inert), name) for name in named]
+    try:
+        with torch.serialization.safe_globals(stand_ins):
+            return _load(path)
+    except Exception as error:
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: Exception) -> ConfigurationError:
+    """The sentence about a file that cannot be read, whatever kept it from being read."""
+    reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    reason = reason.split(". ")[0][:120].rstrip(".")
+    return ConfigurationError(
+        f"{path} is truncated or is no checkpoint ({reason}): copy it again, or give a Lightning "
+        "checkpoint, a .pth or .pt state dict, or a .safetensors file"
+    )
+
+
+def _refuse_inflating(path: Path) -> None:
+    """Refuse an archive whose members are larger than itself: ``torch.save`` compresses nothing."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            inflated = sum(member.file_size for member in archive.infolist())
+    except Exception:  # an older format, or damage, which is reported where the file is read
+        return
+    if inflated > path.stat().st_size:
+        raise ConfigurationError(
+            f"{path} was not loaded: it unpacks to {inflated:,} bytes, more than it holds, which "
+            "no checkpoint does; get the file from its author again"
+        )
+
+
+def _load(path: Path) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a pickle protocol that is not torch's own
+        return torch.load(path, map_location="cpu", weights_only=True)
