@@ -83,13 +83,13 @@ class Plan:
 
 @dataclass(frozen=True)
 class ViewSpec:
-    """One block: ``num_crops`` views per image (in [1, 100]), each made by ``plan``."""
+    """One block: ``num_crops`` views per image (in [1, 4096]), each made by ``plan``."""
 
     plan: Plan
     num_crops: int
 
     def __post_init__(self) -> None:
-        whole_number(self.num_crops, "num_crops", 100)
+        whole_number(self.num_crops, "num_crops")
 
 
 def parse_views(

@@ -137,7 +137,7 @@ def test_bare_weights_are_evaluated_by_their_backbone(options, checkpoint, tmp_p
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"checkpoint": None}, "checkpoint is missing: give it as"),
+        ({"checkpoint": "???"}, "checkpoint is missing: give it as"),
         ({"checkpoint": "nowhere.ckpt"}, "nowhere.ckpt"),
         ({"protocols": ["knn", "guess"]}, "protocols names 'guess'; there are knn"),
         ({"subspaces": ["guess"]}, "subspaces names 'guess'"),

@@ -170,7 +170,7 @@ def test_columns_select_tasks(folder):
         ([], "splits train and val only"),
         (changed(0, "a.png", "train", ""), "no shape for a.png"),
         (changed(0, "a.png", "train"), "no shape for a.png"),
-        (changed(0, "c.png", "train", "round"), "names c.png twice"),
+        (changed(0, "c.png", "train", "round"), "names 'c.png' twice"),
         (changed(3, "d.png", "val", "star"), "'round' occurs in one split only"),
         (changed(0, "a.png", "train", "star"), "'round' occurs in one split only"),
         ([(*row[:2], "round") for row in SOUND], "same shape"),

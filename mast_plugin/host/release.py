@@ -165,6 +165,7 @@ def trainer_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Translate Lightning 2's names: precisions, ``auto`` strategy."""
     known = engine.Trainer.default_attributes()
     translated = {name: value for name, value in options.items() if name in known}
+    translated.pop("resume_from_checkpoint", None)  # Lightning 1's, deprecated: fit() is told
     precision = translated.get("precision", 32)
     translated["precision"] = _PRECISION.get(str(precision), precision)
     if translated.get("strategy") in ("auto", "ddp"):

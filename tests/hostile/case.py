@@ -1,4 +1,4 @@
-"""One case: some input in a folder of its own, an entry point, and the judgement of how it ended."""
+"""One case: some input in a folder of its own, an entry point, and whether it ended as it must."""
 
 import contextlib
 import hashlib
@@ -43,7 +43,7 @@ class Kind:
     make: Callable[[random.Random], Callable[[], object]]
 
 
-class Failure(AssertionError):
+class Failure(AssertionError):  # noqa: N818
     """A case that ended in neither a result nor one clear error, with all that is known of it."""
 
 
@@ -81,7 +81,7 @@ def attempt(kind: Kind, seed: int, folder: Path) -> str:
 
 def _judged(call: Callable[[], object]) -> str:
     try:
-        with _watched(), warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        with _watched(), warnings.catch_warnings(), _quiet():
             warnings.simplefilter("ignore")
             call()
     except MASTError as error:
@@ -94,6 +94,12 @@ def _judged(call: Callable[[], object]) -> str:
     except BaseException:
         raise Failure(traceback.format_exc(limit=-8)) from None
     return "result"
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        yield
 
 
 @contextlib.contextmanager

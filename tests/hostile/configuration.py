@@ -33,6 +33,15 @@ def _pretraining(rng: random.Random) -> Call:
     return lambda: planned_run(cfg)
 
 
+def _without_a_step(rng: random.Random) -> Call:
+    """All of a pretraining but its steps: network, optimiser, loggers, the run's folder."""
+    from mast_plugin.pretrain import pretrain
+
+    material.write_images(Path("images"))
+    cfg = _configuration(material.any_recipe(rng) | {"max_steps": 0}, rng)
+    return lambda: pretrain(cfg)
+
+
 def _recipe_file(rng: random.Random) -> Call:
     from mast_plugin.comparison.variant import Variant, composed
     from mast_plugin.pretrain import planned_run
@@ -124,6 +133,7 @@ def _printable(tree: Any) -> Any:
 
 KINDS = (
     Kind("pretraining configuration", 30, _pretraining),
+    Kind("pretraining without steps", 1, _without_a_step),
     Kind("recipe file", 6, _recipe_file),
     Kind("evaluation options", 6, _evaluation),
     Kind("comparison options", 3, _comparison),

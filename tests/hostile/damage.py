@@ -54,7 +54,14 @@ def _followed(content: bytes, rng: random.Random) -> bytes:
 
 
 def _replaced(content: bytes, rng: random.Random) -> bytes:
-    others = (b"", b"\n", b"\0" * 2000, b"some text\n" * 20, b"%!PS-Adobe-3.0 EPSF-3.0\n", b"PK\3\4")
+    others = (
+        b"",
+        b"\n",
+        b"\0" * 2000,
+        b"some text\n" * 20,
+        b"%!PS-Adobe-3.0 EPSF-3.0\n",
+        b"PK\3\4",
+    )
     return rng.choice((*others, rng.randbytes(rng.randint(1, 3000))))
 
 
@@ -66,7 +73,21 @@ _ACCIDENTS: tuple[Callable[[bytes, random.Random], bytes], ...] = (
 # What a YAML file can hold where something else is expected.
 _NUMBERS = (0, -1, 1, 2, 7, 2**31, 2**63, 10**18, 10**30, 16**5000, -(10**9), 0.5, -0.0, 1e-320)
 _WILD = (math.nan, math.inf, -math.inf, 1e308, 1e300)
-_TEXTS = ("", " ", "abc", "0", "1e-3", "nan", "null", "auto", "none", "mast", "vicreg", "cpu", "all")
+_TEXTS = (
+    "",
+    " ",
+    "abc",
+    "0",
+    "1e-3",
+    "nan",
+    "null",
+    "auto",
+    "none",
+    "mast",
+    "vicreg",
+    "cpu",
+    "all",
+)
 _ODD = ("???", "${nowhere}", "${data}", "${", "{}", "{0}", "[1,2]", "a\nb", "a\0b", "\u202eevil")
 _PLACES = ("..", "../up", "x/y", "images", "labels.csv", "-rf", "~", "a" * 300, "a/" * 3000)
 _NAMES = ("prob", "enabled", "strength", "crop", "rrc", "zoom", "_target_", "pretrained", "kwargs")

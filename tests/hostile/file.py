@@ -139,7 +139,9 @@ def _shard(rng: random.Random) -> Call:
 
 
 def _hostile_member(rng: random.Random) -> tuple[tarfile.TarInfo, bytes]:
-    name = rng.choice(("../up.png", "/abs.png", "9.png", "9.cls", "no suffix", "a b.png", "9.p\nng"))
+    name = rng.choice(
+        ("../up.png", "/abs.png", "9.png", "9.cls", "no suffix", "a b.png", "9.p\nng")
+    )
     info, content = tarfile.TarInfo(name), material.image()
     kinds = (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.DIRTYPE)
     if rng.random() < 0.5:
