@@ -47,12 +47,32 @@ def main() -> None:
 def configuration(study: dict[str, Any], name: str, images: Path, work: Path) -> dict[str, Any]:
     """The comparison that a stage is."""
     stage = {**study["common"], **study["stages"][name]}
-    own: dict[str, Any] = {"variants": study["variants"], "output": str(work), "report": False}
+    own: dict[str, Any] = {"variants": variants(study), "output": str(work), "report": False}
     if stage.pop("set") == "cifar":
         own["recipes"] = str(HERE / "recipes")
         own["dataset"] = str(images / "tasks")
         stage["overrides"] = {"data.train_path": str(images / "train"), **stage["overrides"]}
     return {**stage, **own}
+
+
+def variants(study: dict[str, Any]) -> dict[str, Any]:
+    """The study's variants, and VICReg, its routed control and MAST at every strength."""
+    found = dict(study["variants"])
+    control = {"method_kwargs.masks": "none", "method_kwargs.uncertainty": False}
+    for level, (smallest, change, saturation, hue) in study["strengths"].items():
+        views = {
+            "augmentations.0.crop.min_scale": smallest,
+            "augmentations.0.color_jitter.brightness": change,
+            "augmentations.0.color_jitter.contrast": change,
+            "augmentations.0.color_jitter.saturation": saturation,
+            "augmentations.0.color_jitter.hue": hue,
+        }
+        found |= {
+            f"vicreg-{level}": {"recipe": "vicreg", "overrides": views},
+            f"vicreg-routed-{level}": {"recipe": "mast", "overrides": {**views, **control}},
+            f"mast-{level}": {"recipe": "mast", "overrides": views},
+        }
+    return found
 
 
 def result(folder: Path) -> dict[str, Any]:
