@@ -81,7 +81,8 @@ def test_it_is_refused_by_the_engines_own_reading(host, witness, tmp_path):
     assert not witness.exists()
 
 
-def test_no_run_resumes_from_it(small, host, witness, tmp_path):
+def test_no_run_resumes_from_it(small, host, witness, tmp_path, monkeypatch):
+    monkeypatch.setattr(pretraining, "_trainer", lambda *_: pytest.fail("the run was set up"))
     path = malicious(tmp_path / "bad.ckpt", witness)
     with refused("was not loaded") as caught:
         pretrain(small("mast", f"resume_from_checkpoint='{path}'"))
