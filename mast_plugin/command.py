@@ -19,7 +19,7 @@ def spare_the_cores() -> None:
 
 
 def answer(program: str, work: Callable[[], object]) -> None:
-    """Print what the work returns, or its error as one sentence on standard error.
+    """Print what the work returns, once for all processes; or its error, as one sentence.
 
     Args:
         program: the command's name, which stands before an error.
@@ -31,7 +31,9 @@ def answer(program: str, work: Callable[[], object]) -> None:
     """
     with watched():
         try:
-            print(work())
+            done = work()
+            if is_first_process():
+                print(done)
         except Interruption as stop:
             _stop(program, stop)
         except MASTError as error:

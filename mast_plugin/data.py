@@ -97,11 +97,7 @@ def training_images(cfg: DictConfig) -> Dataset[Any]:
     if len(images) <= _CHECKED_BY_DEFAULT if data.check == "auto" else data.check:  # type: ignore[arg-type]
         _check(images)
     images = _fraction(images, data.fraction, cfg.seed)
-    if len(images) < cfg.optimizer.batch_size:  # type: ignore[arg-type]
-        raise DataError(
-            f"{data.train_path} holds {len(images)} images, fewer than one batch: "  # type: ignore[arg-type]
-            f"lower optimizer.batch_size from {cfg.optimizer.batch_size}"
-        )
+    _require_a_batch_each(cfg, images, num_processes=1)
     return images
 
 
@@ -128,7 +124,9 @@ def training_loader(
 
     Raises:
         ConfigurationError: views or images that ``data.format`` cannot load.
+        DataError: fewer images for each process than its batch takes.
     """
+    _require_a_batch_each(cfg, images, num_processes)
     if cfg.data.format == "dali":
         from mast_plugin.dali.open import dali_loader
 
@@ -151,6 +149,17 @@ def validation_loader(cfg: DictConfig, transform: Transform) -> DataLoader[Any] 
     images = _open(data.dataset, root, train=False, labelled=True)
     images.transform = transform
     return _loader(cfg, images, sampler=None, drop_last=False)
+
+
+def _require_a_batch_each(cfg: DictConfig, images: Any, num_processes: int) -> None:
+    """Refuse what would be an epoch without a step, as short batches are dropped."""
+    share = len(images) // num_processes
+    if share < cfg.optimizer.batch_size:
+        each = f" for each of {num_processes} processes" if num_processes > 1 else ""
+        raise DataError(
+            f"{cfg.data.train_path} holds {share} images{each}, fewer than one batch: "
+            f"lower optimizer.batch_size from {cfg.optimizer.batch_size}"
+        )
 
 
 def _open(dataset: str, root: Path, *, train: bool, labelled: bool) -> Any:

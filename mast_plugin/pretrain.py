@@ -212,7 +212,17 @@ def _trainer(cfg: DictConfig, host: Any, run: Run) -> Any:
         "had here",
         "accelerator=auto devices=auto precision=32-true takes what there is",
     ):
-        return host.engine.Trainer(**host.trainer_options(plain(cfg)), **fixed)
+        trainer = host.engine.Trainer(**host.trainer_options(plain(cfg)), **fixed)
+    _refuse_sync_batchnorm_on_cpus(cfg, trainer)
+    return trainer
+
+
+def _refuse_sync_batchnorm_on_cpus(cfg: DictConfig, trainer: Any) -> None:
+    if cfg.sync_batchnorm and trainer.world_size > 1 and trainer.strategy.root_device.type == "cpu":
+        raise ConfigurationError(
+            f"sync_batchnorm=true needs GPUs, but {trainer.world_size} processes would train on "
+            "CPUs: set sync_batchnorm=false, so that each normalises its own part of a batch"
+        )
 
 
 if __name__ == "__main__":

@@ -19,6 +19,9 @@ _PARTS: Mapping[str, type | tuple[type, ...]] = {
 }
 """What both engines go on from, and of which kind it is."""
 
+_RESTORING = ("restore", "_restore", "resume")
+"""How the engines' functions are called that take a checkpoint over; the others there save one."""
+
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint that a run can go on from, without running anything that is in it.
@@ -72,7 +75,10 @@ def misfit_explained(checkpoint: Path | None) -> Iterator[None]:
 def _while_restoring(error: Exception) -> bool:
     """Whether the engine was taking the checkpoint's state over, and not training yet."""
     frames = traceback.extract_tb(error.__traceback__)
-    return any(frame.filename.endswith("checkpoint_connector.py") for frame in frames)
+    return any(
+        frame.filename.endswith("checkpoint_connector.py") and frame.name.startswith(_RESTORING)
+        for frame in frames
+    )
 
 
 def _without_inert(value: Any) -> Any:

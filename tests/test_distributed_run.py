@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from mast_plugin.errors import ConfigurationError, DataError
+from mast_plugin.pretrain import pretrain
+
 from .launch import launch
 
 MAIN = Path(__file__).parents[1] / "main_pretrain.py"
@@ -34,3 +37,23 @@ def test_two_processes_train_together_into_one_folder(finished):
 
 def test_nobody_is_advised_to_exchange_what_is_joined_already(finished):
     assert "sync_dist=True" not in finished[1]
+
+
+def test_one_process_says_where_everything_is(finished):
+    folder, printed = finished
+    assert printed.count(f"{folder.name} holds ") == 1
+
+
+# --- what two processes cannot do, said before the second is started ------------------------------
+
+TWO = ("accelerator=cpu", "devices=2", "strategy=ddp")
+
+
+def test_fewer_images_for_each_process_than_a_batch_are_refused(small):
+    with pytest.raises(DataError, match="12 images for each of 2 processes, fewer"):
+        pretrain(small("mast", *TWO, "optimizer.batch_size=13"))
+
+
+def test_torch_s_synchronised_batch_norm_is_refused_on_cpus(small):
+    with pytest.raises(ConfigurationError, match="2 processes would train on CPUs"):
+        pretrain(small("mast", *TWO, "sync_batchnorm=true"))

@@ -24,6 +24,8 @@ from .hostile.file import Malice
 from .hostile.material import arguments, whole_checkpoint
 
 SIMSIAM = ("vicreg", "method=simsiam", "+method_kwargs.pred_hidden_dim=16")
+CHANGES = ("max_epochs=2", "optimizer.name=sgd", "~optimizer.kwargs.fused")
+"""Of a run that goes on with what the fixture trained."""
 
 
 @pytest.fixture(params=["torch's default", "told to trust everything"])
@@ -142,8 +144,7 @@ def test_functions_in_a_schedule_are_left_out_and_nothing_else(trained, tmp_path
 def test_a_run_with_functions_in_its_schedule_goes_on(trained, small, host, tmp_path):
     """By itself either engine fails on such a file; the rate that stands still goes on doing so."""
     path = of_the_hosts_own_script(checkpoint_of(trained(*SIMSIAM)), tmp_path)
-    changes = ("max_epochs=2", "optimizer.name=sgd", "~optimizer.kwargs.fused")
-    cfg = small(*SIMSIAM, *changes, f"resume_from_checkpoint='{path}'", "data.check=false")
+    cfg = small(*SIMSIAM, *CHANGES, f"resume_from_checkpoint='{path}'", "data.check=false")
     state = read_checkpoint(checkpoint_of(pretrain(cfg)))
     before = read_checkpoint(path)
     assert state["global_step"] == 2 * before["global_step"]
@@ -161,6 +162,18 @@ def test_what_lacks_a_part_is_refused_by_its_name(part, tmp_path):
     torch.save(content, tmp_path / "part.ckpt")
     with refused(f"no run can go on from .*part.ckpt, which has no {part}"):
         read_checkpoint(tmp_path / "part.ckpt")
+
+
+def test_what_fails_later_is_not_laid_to_the_checkpoint(trained, small, host, monkeypatch):
+    """A resumed run that cannot save has taken its checkpoint over before."""
+
+    def fail(*_):
+        raise ValueError("nothing of this can be saved")
+
+    path = checkpoint_of(trained("mast"))
+    monkeypatch.setattr(host.METHODS["mast"], "on_save_checkpoint", fail)
+    with pytest.raises(ValueError, match="nothing of this"):
+        pretrain(small("mast", *CHANGES, f"resume_from_checkpoint='{path}'"))
 
 
 def test_a_checkpoint_of_another_network_is_refused_in_one_sentence(trained, small, host):
