@@ -172,7 +172,7 @@ def test_what_fails_later_is_not_laid_to_the_checkpoint(trained, small, host, mo
 
     path = checkpoint_of(trained("mast"))
     monkeypatch.setattr(host.METHODS["mast"], "on_save_checkpoint", fail)
-    with pytest.raises(ValueError, match="^nothing of this"):
+    with pytest.raises(ValueError, match=r"^nothing of this"):
         pretrain(small("mast", *CHANGES, f"resume_from_checkpoint='{path}'"))
 
 

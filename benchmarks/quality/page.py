@@ -8,12 +8,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from plot import draw_strength
+
 from mast_plugin.comparison.estimate import estimate
 from mast_plugin.report.content import Estimate
 
 HERE = Path(__file__).parent
 DOCS = HERE.parents[1] / "docs"
 PAGE = DOCS / "benchmarks.md"
+PICTURE = DOCS / "images" / "quality-strength.png"
 BEGIN, END = "<!-- quality study: written by benchmarks/quality/page.py -->", "<!-- end -->"
 OWN_TASKS = ("class", "class-10%", "class-1%", "digit")  # the rest need other invariances
 OTHERS = "mean of the others"
@@ -26,7 +29,10 @@ Scores = dict[str, list[dict[str, float]]]
 def main() -> None:
     """Write the tables between the two marks."""
     results = {path.stem: json.loads(path.read_text()) for path in sorted(HERE.glob("results/*"))}
-    parts = [stage(name, result) for name, result in results.items()]
+    parts = [stage(name, result) for name, result in results.items() if "runs" in result]
+    if {"cifar", "strength"} <= results.keys():
+        draw_strength(results, accuracies, PICTURE)
+        parts.append(f"![accuracy against strength](images/{PICTURE.name})\n\n")
     page = PAGE.read_text(encoding="utf-8")
     before, _, rest = page.partition(BEGIN)
     after = rest.partition(END)[2]
