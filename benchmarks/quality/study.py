@@ -1,6 +1,6 @@
 """The quality study: pretrains and evaluates what study.yaml lists, stage by stage.
 
-    python benchmarks/quality/study.py IMAGES WORK [--stages NAME ...]
+    python benchmarks/quality/study.py IMAGES WORK [--stages NAME ...] [--seeds N ...]
 
 IMAGES is the folder that cifar.py wrote; WORK gets the runs, each under its whole configuration, so
 that a stopped study goes on where it was, and stages share what they have in common. Each finished
@@ -33,12 +33,15 @@ def main() -> None:
     parser.add_argument("images", type=Path)
     parser.add_argument("work", type=Path)
     parser.add_argument("--stages", nargs="+", choices=study["stages"], default=study["stages"])
+    parser.add_argument("--seeds", nargs="+", type=int, help="in place of a stage's own")
+    parser.add_argument("--methods", nargs="+", help="of the stage's; mast must be among them")
     options = parser.parse_args()
     spare_the_cores()
     register_resolvers()
     for name in options.stages:
         print(f"stage {name}", flush=True)
         cfg = configuration(study, name, options.images.absolute(), options.work.absolute())
+        cfg |= {key: given for key in ("seeds", "methods") if (given := getattr(options, key))}
         compared = compare(OmegaConf.create(cfg))
         print(compared, flush=True)
         write_json(RESULTS / f"{name}.json", result(compared.folder))
