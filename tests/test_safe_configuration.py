@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
 from mast_plugin.composition import refuse_code
 from mast_plugin.configuration import shipped_directory
@@ -51,6 +52,14 @@ def recipe(tmp_path):
 def test_a_file_cannot_have_hydra_run_code(lines, recipe):
     cfg = composed(recipe(lines), "mine")
     with pytest.raises(ConfigurationError, match=r"its hydra\..* could run code"):
+        refuse_code(cfg, [])
+
+
+@pytest.mark.parametrize("key", ["setup", "teardown", "python", "srun_args"])
+def test_a_file_cannot_give_a_scheduler_a_command(key):
+    """SLURM's launcher, where it is installed, writes them into a script for a shell."""
+    cfg = OmegaConf.create({"hydra": {"launcher": {key: ["touch witness"]}}})
+    with pytest.raises(ConfigurationError, match=rf"its hydra\.launcher\.{key} .* could run code"):
         refuse_code(cfg, [])
 
 
