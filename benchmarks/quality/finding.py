@@ -27,6 +27,8 @@ from mast_plugin.run import write_json
 HERE = Path(__file__).parent
 PICTURES = HERE.parents[1] / "docs" / "images"
 NUM_IMAGES = 1000
+DESCRIBING = ("seed", "max_epochs", "optimizer", "method_kwargs", "augmentations")
+"""Of a run's configuration; the rest is paths and the machine's."""
 
 
 def main() -> None:
@@ -42,7 +44,7 @@ def main() -> None:
     relation = relate(network.masks, network.types)
     uncertainty = analysed(network, [files[index] for index in chosen.tolist()])
     content = {
-        "configuration": network.cfg,
+        "configuration": {key: network.cfg[key] for key in DESCRIBING},
         "images": len(chosen),
         "masks": describe(relation),
         "uncertainty": [asdict(kind) for kind in uncertainty.types],

@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 
 from mast_plugin.command import spare_the_cores
 from mast_plugin.compare import compare
-from mast_plugin.configuration import plain
+from mast_plugin.configuration import plain, shipped_directory
 from mast_plugin.registration import register_resolvers
 from mast_plugin.run import write_json
 
@@ -44,7 +44,8 @@ def main() -> None:
         cfg |= {key: given for key in ("seeds", "methods") if (given := getattr(options, key))}
         compared = compare(OmegaConf.create(cfg))
         print(compared, flush=True)
-        write_json(RESULTS / f"{name}.json", result(compared.folder))
+        places = {options.images: "IMAGES", options.work: "WORK", shipped_directory(): "RECIPES"}
+        write_json(RESULTS / f"{name}.json", portable(result(compared.folder), places))
 
 
 def configuration(study: dict[str, Any], name: str, images: Path, work: Path) -> dict[str, Any]:
@@ -90,6 +91,15 @@ def result(folder: Path) -> dict[str, Any]:
     for run in content["runs"]:
         run["top1"] = found[run["method"], str(run["seed"])]
     return content
+
+
+def portable(content: dict[str, Any], places: dict[Path, str]) -> dict[str, Any]:
+    """The content with the folders of this machine replaced by names."""
+    text = json.dumps(content)
+    for place, name in {**places, HERE.parents[1]: "."}.items():
+        text = text.replace(str(place.absolute()), name)
+    found: dict[str, Any] = json.loads(text)
+    return found
 
 
 if __name__ == "__main__":
