@@ -59,7 +59,7 @@ def configuration(arguments: argparse.Namespace, images: Path, folder: Path):
                 "+enable_model_summary=false",
                 "+limit_train_batches=2",
                 "scheduler.warmup_epochs=2",
-                f"max_epochs={arguments.epochs or arguments.kills + 16}",
+                f"max_epochs={arguments.epochs or arguments.kills * 3 // 2 + 16}",
                 f"checkpoint.dir={folder}",
                 "checkpoint.frequency=1",
                 "auto_resume.enabled=true",
