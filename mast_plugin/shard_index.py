@@ -83,7 +83,6 @@ class _Member(tarfile.TarInfo):
 
 def _scanned(tar: Path) -> list[list[Entry]]:
     samples: dict[str, list[Entry]] = {}
-    size = tar.stat().st_size
     try:
         # Compressed ones are refused: nothing in them could be read in place.
         with tarfile.open(tar, "r:", tarinfo=_Member) as archive:
@@ -92,14 +91,13 @@ def _scanned(tar: Path) -> list[list[Entry]]:
                     folder, _, file = member.name.rpartition("/")
                     stem, _, suffix = file.partition(".")
                     entry = Entry(suffix.lower(), member.offset_data, member.size, member.name)
-                    _refuse_outside(entry, size)
                     if member.issparse():
                         raise ValueError(f"{member.name[:100]!r} is stored with holes")
                     samples.setdefault(f"{folder}/{stem}", []).append(entry)
             end = archive.offset
     except Exception as error:  # a damaged header raises of any kind
         raise _unreadable(tar, first_line(error)) from error
-    _refuse_broken_off(tar, end)
+    _refuse_broken_off(tar, end)  # and so no member goes on beyond the file
     return list(samples.values())
 
 
