@@ -20,8 +20,8 @@ from mast_plugin.evaluation.features import evaluating
 from mast_plugin.evaluation.network import open_network
 from mast_plugin.image import load_image
 from mast_plugin.report.figure import save
-from mast_plugin.report.mask import draw_overlap, draw_tree
-from mast_plugin.report.uncertainty import draw_correlations, draw_pairs, draw_strengths
+from mast_plugin.report.mask import draw_tree
+from mast_plugin.report.uncertainty import draw_pairs, draw_strengths
 from mast_plugin.run import write_json
 
 HERE = Path(__file__).parent
@@ -79,10 +79,8 @@ def describe(relation: Relation) -> dict[str, Any]:
 def draw(relation: Relation, uncertainty: UncertaintyAnalysis, name: str) -> None:
     """The pictures, as PNG."""
     figures = {
-        "overlap": draw_overlap(relation),
         "tree": draw_tree(relation),
         "strengths": draw_strengths(uncertainty),
-        "correlations": draw_correlations(uncertainty),
         "pairs": draw_pairs(uncertainty),
     }
     for kind, figure in figures.items():

@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("--stages", nargs="+", choices=study["stages"], default=study["stages"])
     parser.add_argument("--seeds", nargs="+", type=int, help="in place of a stage's own")
     parser.add_argument("--methods", nargs="+", help="of the stage's; mast must be among them")
+    parser.add_argument("--no-search", action="store_true", help="the recipes' own learning rates")
     options = parser.parse_args()
     spare_the_cores()
     register_resolvers()
@@ -42,6 +43,8 @@ def main() -> None:
         print(f"stage {name}", flush=True)
         cfg = configuration(study, name, options.images.absolute(), options.work.absolute())
         cfg |= {key: given for key in ("seeds", "methods") if (given := getattr(options, key))}
+        if options.no_search:
+            cfg["search"] = None
         compared = compare(OmegaConf.create(cfg))
         print(compared, flush=True)
         places = {options.images: "IMAGES", options.work: "WORK", shipped_directory(): "RECIPES"}
