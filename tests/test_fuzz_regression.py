@@ -170,6 +170,7 @@ def test_options_of_an_evaluation_are_checked_before_it_starts(options, sentence
         ({"seeds": "0"}, "seeds is '0'; it must be a list"),
         ({"seeds": list(range(1001)), "methods": ["mast"]}, "asks for 1001 runs; give at most"),
         ({"methods": []}, "methods is empty; name at least one"),
+        ({"protocols": ["knn", "???"]}, "protocols is .* it must be a list"),
         ({"methods": ["x"], "variants": {"x": {}}}, "variants.x.recipe is None"),
         ({"methods": ["x"], "variants": {"x": 1}}, "variants.x is 1; it must be a section"),
         ({"variants": None}, "variants is None; it must be a section"),
