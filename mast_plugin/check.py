@@ -88,8 +88,7 @@ def list_of(rule: Rule, example: str, length: int | None = None) -> Rule:
 
     def holds(value: object) -> bool:
         is_list = isinstance(value, list | tuple) and length in (None, len(value))
-        # OmegaConf reads the marks as an entry that is missing, and fails at each use.
-        return is_list and all(rule.holds(v) and v != "???" for v in value)  # type: ignore[attr-defined]
+        return is_list and all(map(rule.holds, value))  # type: ignore[call-overload]
 
     return Rule(holds, f"a list such as {example}")
 

@@ -69,8 +69,16 @@ def evaluation_options(cfg: DictConfig, name: str) -> dict[str, Any]:
             )
         options[key] = {**default, **value} if merges else value
     check_all(options, _STAGES[name])
+    _refuse_missing(OmegaConf.create(options))
     refuse_loading(options.get("backbone", {}).get("kwargs", {}), "backbone.kwargs")
     return options
+
+
+def _refuse_missing(cfg: DictConfig) -> None:
+    """Refuse ``???``, which OmegaConf would fail at wherever it is read."""
+    missing = sorted(OmegaConf.missing_keys(cfg))
+    if missing:
+        raise ConfigurationError(f"{missing[0]} is missing: give it as {missing[0]}=VALUE")
 
 
 def absolute_config_path(arguments: list[str]) -> list[str]:
@@ -117,9 +125,7 @@ def resolve(cfg: DictConfig) -> DictConfig:
     refuse_loading(given.get("backbone", {}).get("kwargs", {}), "backbone.kwargs")
     complete = OmegaConf.merge(base, given)
     assert isinstance(complete, DictConfig)
-    missing = sorted(OmegaConf.missing_keys(complete))
-    if missing:
-        raise ConfigurationError(f"{missing[0]} is missing: give it as {missing[0]}=VALUE")
+    _refuse_missing(complete)
     optimizer = complete.optimizer
     optimizer.kwargs = completed(optimizer.name, plain(optimizer.kwargs))
     scheduler = complete.scheduler

@@ -103,7 +103,7 @@ def checked(cfg: DictConfig) -> DictConfig:
     from mast_plugin.evaluation.protocol import PROTOCOLS
 
     options = evaluation_options(cfg, "evaluate")
-    if not options["checkpoint"] or options["checkpoint"] == "???":
+    if not options["checkpoint"]:
         raise ConfigurationError("checkpoint is missing: give it as checkpoint=PATH")
     for key in ("protocols", "subspaces"):
         wanted = list(PROTOCOLS) if options[key] == "all" else options[key]

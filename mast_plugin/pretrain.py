@@ -191,8 +191,10 @@ def _trainer(cfg: DictConfig, host: Any, run: Run) -> Any:
     if cfg.wandb.enabled:
         options = plain(cfg.wandb)
         options.pop("enabled")
-        with explained("wandb.enabled=true cannot be had", "pip install 'mast-plugin[wandb]'"):
+        mend = "pip install 'mast-plugin[wandb]' and wandb login, or set wandb.offline=true"
+        with explained("wandb.enabled=true cannot be had", mend):
             logger.append(loggers.WandbLogger(name=cfg.name, **options))
+            _ = logger[-1].experiment  # logs in, which would otherwise fail in the engine's hands
     views = cfg.data.num_large_crops + cfg.data.num_small_crops
     cost = recorder(host.engine, run.folder, batch_size=cfg.optimizer.batch_size, views=views)
     callback = [callbacks.LearningRateMonitor(logging_interval="epoch"), cost]

@@ -156,6 +156,8 @@ def test_a_recipe_that_is_no_yaml_is_refused(content, sentence, tmp_path):
         ({"batch_size": 0}, "batch_size is 0"),
         ({"protocols": 5}, "protocols is 5; it must be a list"),
         ({"output": ["a"]}, "output is .*; it must be a path"),
+        ({"backbone": "???"}, "backbone is missing: give it as backbone=VALUE"),
+        ({"backbone": {"kwargs": "???"}}, "backbone.kwargs is missing"),
         ({"backbone": {"kwargs": {"pretrained": True}}}, "backbone.kwargs.pretrained would have"),
     ],
 )
@@ -170,7 +172,8 @@ def test_options_of_an_evaluation_are_checked_before_it_starts(options, sentence
         ({"seeds": "0"}, "seeds is '0'; it must be a list"),
         ({"seeds": list(range(1001)), "methods": ["mast"]}, "asks for 1001 runs; give at most"),
         ({"methods": []}, "methods is empty; name at least one"),
-        ({"protocols": ["knn", "???"]}, "protocols is .* it must be a list"),
+        ({"protocols": ["knn", "???"]}, r"protocols\[1\] is missing: give it as"),
+        ({"overrides": "???"}, "overrides is missing: give it as overrides=VALUE"),
         ({"methods": ["x"], "variants": {"x": {}}}, "variants.x.recipe is None"),
         ({"methods": ["x"], "variants": {"x": 1}}, "variants.x is 1; it must be a section"),
         ({"variants": None}, "variants is None; it must be a section"),
@@ -226,3 +229,13 @@ def test_an_evaluation_that_is_nested_without_end_is_refused(tmp_path):
     path.write_text("[" * 100_000)
     with pytest.raises(DataError, match="no readable evaluation: RecursionError"):
         read_measurements(path)
+
+
+def test_wandb_without_a_key_is_refused_before_anything_is_trained(small, tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("HOME", str(tmp_path))  # where a key would be
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    with refused("wandb.enabled=true cannot be had .*API key.* or set wandb.offline=true"):
+        pretrain(small("mast", "wandb.enabled=true"))
+    assert not list(tmp_path.rglob("*.ckpt"))

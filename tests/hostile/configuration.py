@@ -38,7 +38,8 @@ def _without_a_step(rng: random.Random) -> Call:
     from mast_plugin.pretrain import pretrain
 
     material.write_images(Path("images"))
-    cfg = _configuration(material.any_recipe(rng) | {"max_steps": 0}, rng)
+    cfg = _configuration(material.any_recipe(rng), rng)
+    cfg.max_steps = 0
     return lambda: pretrain(cfg)
 
 
