@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 
 from mast_plugin.command import spare_the_cores
 from mast_plugin.compare import compare
-from mast_plugin.configuration import plain, shipped_directory
+from mast_plugin.configuration import plain
 from mast_plugin.registration import register_resolvers
 from mast_plugin.run import write_json
 
@@ -47,7 +47,7 @@ def main() -> None:
             cfg["search"] = None
         compared = compare(OmegaConf.create(cfg))
         print(compared, flush=True)
-        places = {options.images: "IMAGES", options.work: "WORK", shipped_directory(): "RECIPES"}
+        places = {options.images: "IMAGES", options.work: "WORK", Path.home(): "~"}
         write_json(RESULTS / f"{name}.json", portable(result(compared.folder), places))
 
 
@@ -63,7 +63,7 @@ def configuration(study: dict[str, Any], name: str, images: Path, work: Path) ->
 
 
 def variants(study: dict[str, Any]) -> dict[str, Any]:
-    """The study's variants, and VICReg, its routed control and MAST at every strength."""
+    """The study's own, and VICReg, its routed control and MAST at every strength and lightness."""
     found = dict(study["variants"])
     control = {"method_kwargs.masks": "none", "method_kwargs.uncertainty": False}
     for level, (smallest, change, saturation, hue) in study["strengths"].items():
@@ -78,6 +78,14 @@ def variants(study: dict[str, Any]) -> dict[str, Any]:
             f"vicreg-{level}": {"recipe": "vicreg", "overrides": views},
             f"vicreg-routed-{level}": {"recipe": "mast", "overrides": {**views, **control}},
             f"mast-{level}": {"recipe": "mast", "overrides": views},
+        }
+    for level, weight in study["lightness"].items():
+        ours = {"method_kwargs.invariance_weight": weight}
+        theirs = {"method_kwargs.sim_loss_weight": weight}
+        found |= {
+            f"vicreg-{level}": {"recipe": "vicreg", "overrides": theirs},
+            f"vicreg-routed-{level}": {"recipe": "mast", "overrides": {**ours, **control}},
+            f"mast-{level}": {"recipe": "mast", "overrides": ours},
         }
     return found
 
@@ -97,7 +105,9 @@ def result(folder: Path) -> dict[str, Any]:
 
 
 def portable(content: dict[str, Any], places: dict[Path, str]) -> dict[str, Any]:
-    """The content with the folders of this machine replaced by names."""
+    """The content with the folders of this machine replaced by names, or left out."""
+    for run in content["runs"]:
+        run["configuration"].pop("checkpoint", None)
     text = json.dumps(content)
     for place, name in {**places, HERE.parents[1]: "."}.items():
         text = text.replace(str(place.absolute()), name)
