@@ -43,8 +43,10 @@ def main() -> None:
 def stage(name: str, result: Result) -> str:
     """One stage: what was run, and a table for each protocol of the backbone."""
     cfg = result["configuration"]
-    seeds = ", ".join(map(str, cfg["seeds"]))
-    lines = [f"### {name}\n", f"`study.py IMAGES WORK --stages {name}`; seeds {seeds}.\n"]
+    seeds, methods = (" ".join(map(str, cfg[key])) for key in ("seeds", "methods"))
+    search = "" if cfg["search"] else " --no-search"
+    command = f"study.py IMAGES WORK --stages {name} --seeds {seeds} --methods {methods}{search}"
+    lines = [f"## Study: {name}\n", f"`{command}`; 95 % intervals over the seeds.\n"]
     for space, protocol in (("backbone", "linear"), ("backbone", "knn"), ("embedding", "linear")):
         scores = accuracies(result, space, protocol)
         lines += [f"{space.capitalize()}, {protocol}, top-1 in %:\n", *table(scores), ""]
@@ -86,7 +88,7 @@ def rates(result: Result) -> str:
             if run["method"] == method
         )
         listed.append(f"{method} {rate:g} ({cost['minutes']:.1f} min)")
-    return f"Learning rates, and minutes of a run: {', '.join(listed)}."
+    return f"Learning rates, and minutes of a run beside other work: {', '.join(listed)}."
 
 
 def _cell(found: Estimate) -> str:

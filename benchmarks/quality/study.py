@@ -79,14 +79,18 @@ def variants(study: dict[str, Any]) -> dict[str, Any]:
             f"vicreg-routed-{level}": {"recipe": "mast", "overrides": {**views, **control}},
             f"mast-{level}": {"recipe": "mast", "overrides": views},
         }
+    switched = {
+        "vicreg-routed": control,
+        "mast": {},
+        "mast-no-masks": {"method_kwargs.masks": "none"},
+        "mast-no-uncertainty": {"method_kwargs.uncertainty": False},
+    }
     for level, weight in study["lightness"].items():
-        ours = {"method_kwargs.invariance_weight": weight}
         theirs = {"method_kwargs.sim_loss_weight": weight}
-        found |= {
-            f"vicreg-{level}": {"recipe": "vicreg", "overrides": theirs},
-            f"vicreg-routed-{level}": {"recipe": "mast", "overrides": {**ours, **control}},
-            f"mast-{level}": {"recipe": "mast", "overrides": ours},
-        }
+        found[f"vicreg-{level}"] = {"recipe": "vicreg", "overrides": theirs}
+        for method, switches in switched.items():
+            ours = {"method_kwargs.invariance_weight": weight, **switches}
+            found[f"{method}-{level}"] = {"recipe": "mast", "overrides": ours}
     return found
 
 
