@@ -22,13 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra import compose, initialize_config_dir
+from subject import built
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mast_plugin import register
-from mast_plugin.configuration import resolve, shipped_directory, with_crops
-from mast_plugin.host import load_host
 from mast_plugin.registration import register_resolvers
 
 _ROWS = ("VICReg", "MAST", "MAST, checked")
@@ -48,31 +46,11 @@ class Step(nn.Module):
         return loss
 
 
-def build(row: str, arguments: argparse.Namespace) -> Any:
-    """Build the method of a row from its shipped configuration."""
-    with initialize_config_dir(str(shipped_directory()), version_base="1.2"):
-        cfg = compose(
-            "vicreg" if row == "VICReg" else "mast",
-            overrides=[
-                "data.train_path=unused",
-                "evaluation.dataset=null",
-                f"method_kwargs.proj_hidden_dim={arguments.width}",
-                f"method_kwargs.proj_output_dim={arguments.width}",
-                "scheduler.name=none",
-            ],
-        )
-    cfg = with_crops(resolve(cfg), [arguments.size], [2], num_classes=10)
-    if row == "MAST, checked":
-        cfg.entry = "elsewhere"
-    torch.manual_seed(0)
-    method = load_host().build(cfg).to(memory_format=torch.channels_last)
-    method.log_dict = method.log = lambda *_, **__: None  # logging needs a Trainer
-    return method
-
-
 def stepper(row: str, world: int, arguments: argparse.Namespace) -> Callable[[], float]:
     """Return a function that takes one training step and returns its seconds."""
-    method = build(row, arguments)
+    name = "vicreg" if row == "VICReg" else "mast"
+    entry = "elsewhere" if row == "MAST, checked" else None
+    method = built(name, width=arguments.width, size=arguments.size, entry=entry)
     optimizer = method.configure_optimizers()
     step: nn.Module = Step(method)
     if world > 1:

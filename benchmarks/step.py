@@ -13,39 +13,18 @@ import time
 import warnings
 
 import torch
-from hydra import compose, initialize_config_dir
+from subject import built
 
 from mast_plugin import register
-from mast_plugin.configuration import resolve, shipped_directory, with_crops
-from mast_plugin.host import load_host
 from mast_plugin.registration import register_resolvers
 
 _NAMES = {5: "mast", 15: "mast15"}
 
 
-def build(name: str, arguments: argparse.Namespace):
-    """Build a shipped configuration's method and its optimiser."""
-    with initialize_config_dir(str(shipped_directory()), version_base="1.2"):
-        cfg = compose(
-            name,
-            overrides=[
-                "data.train_path=unused",
-                "evaluation.dataset=null",
-                f"method_kwargs.proj_hidden_dim={arguments.width}",
-                f"method_kwargs.proj_output_dim={arguments.width}",
-                "scheduler.name=none",
-            ],
-        )
-    cfg = with_crops(resolve(cfg), [arguments.size], [2], num_classes=10)
-    torch.manual_seed(0)
-    model = load_host().build(cfg).to(memory_format=torch.channels_last).to(arguments.device)
-    model.log_dict = model.log = lambda *_, **__: None  # logging needs a Trainer
-    return model, model.configure_optimizers()
-
-
 def stepper(name: str, arguments: argparse.Namespace):
     """Return a function that takes one training step and returns its seconds."""
-    model, optimizer = build(name, arguments)
+    model = built(name, width=arguments.width, size=arguments.size).to(arguments.device)
+    optimizer = model.configure_optimizers()
     shape = (arguments.batch, 3, arguments.size, arguments.size)
     views = [torch.randn(shape, device=arguments.device) for _ in range(2)]
     labels = torch.zeros(arguments.batch, dtype=torch.long, device=arguments.device)
