@@ -59,6 +59,7 @@ def stepper(row: str, world: int, arguments: argparse.Namespace) -> Callable[[],
     views = [torch.randn(shape) for _ in range(2)]
     if row != "VICReg":
         views.append(method.routes.draw(arguments.batch, len(method.plan.types)))
+        views.append(torch.randn(arguments.batch, len(method.head.change_types)))
     batch = [torch.arange(arguments.batch), views, torch.zeros(arguments.batch, dtype=torch.long)]
 
     def take() -> float:

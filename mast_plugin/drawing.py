@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from mast_plugin.augmentation import Augmentation
+from mast_plugin.plan import Plan
 
 Settings = Mapping[str, float]
 Ranges = dict[str, tuple[float, float]]
@@ -104,6 +105,36 @@ def draw(
     if augmentation.name == "erasing":
         return _erased_box(drawn, image_size, rng)
     return drawn
+
+
+def draw_view(
+    plan: Plan,
+    image_size: tuple[int, int],
+    rng: random.Random,
+    active: Sequence[bool] | None = None,
+) -> dict[str, dict[str, float]]:
+    """Draws which types act on one view, and their parameters.
+
+    Args:
+        plan: of the view.
+        image_size: (height, width) in pixels of the image that the view is made of.
+        rng: source of randomness.
+        active: the K types that may act; all of them by default.
+
+    Returns:
+        The types that act, in the order of application, to what :func:`draw` returns.
+    """
+    active = [True] * len(plan.types) if active is None else active
+    acting = [
+        augmentation
+        for augmentation, is_active in zip(plan.augmentations, active, strict=True)
+        if is_active and rng.random() < augmentation.prob
+    ]
+    view_size = (plan.crop_size, plan.crop_size)
+    return {
+        each.name: draw(each, image_size if each.name == "crop" else view_size, rng)
+        for each in acting
+    }
 
 
 def _crop_box(limits: Ranges, image_size: tuple[int, int], rng: random.Random) -> dict[str, float]:

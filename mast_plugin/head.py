@@ -1,4 +1,4 @@
-"""The head: VICReg's projector, one mask per augmentation type, and the uncertainty network.
+"""The head: VICReg's projector, one mask per type, the reader of changes, the uncertainty network.
 
 K augmentation types, D embedding dimensions, N images. All of it is dropped after pretraining:
 downstream tasks see the features that enter here. Source: one embedding, a learnable mask per type
@@ -7,11 +7,13 @@ network is are this project's choice, see docs/method.md.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from mast_plugin.equivariance import told_change
 from mast_plugin.errors import ConfigurationError
 
 MaskMode = Literal["learned", "fixed", "none"]
@@ -34,12 +36,15 @@ class SubspaceHead(nn.Module):
         masks: "learned"; "fixed", drawn once and nearly binary whatever mask_spread is; or "none",
             all ones.
         uncertainty: Whether to predict log-variances.
+        change_types: Which type each of the P numbers of a change belongs to, in [0, K); empty for
+            a head that reads no changes.
 
     Raises:
         ConfigurationError: A size is not positive, or an option is out of its range.
     """
 
     mask_logits: Tensor
+    change_types: Tensor
 
     def __init__(
         self,
@@ -52,6 +57,7 @@ class SubspaceHead(nn.Module):
         mask_spread: float = 1.0,
         masks: MaskMode = "learned",
         uncertainty: bool = True,
+        change_types: Sequence[int] = (),
     ) -> None:
         super().__init__()
         _check_sizes(
@@ -75,6 +81,12 @@ class SubspaceHead(nn.Module):
         else:
             self.register_buffer("mask_logits", logits)
         self.uncertainty = _uncertainty_network(features_dim, num_types) if uncertainty else None
+        _check_types(change_types, num_types)
+        types = torch.tensor(change_types, dtype=torch.int64)
+        self.register_buffer("change_types", types, persistent=False)
+        self.reader = nn.Linear(embedding_dim, len(types), bias=False) if len(types) else None
+        # Without masks nothing would be outside: the whole embedding is read.
+        self._reads_everything = masks == "none"
 
     @property
     def masks(self) -> Tensor:
@@ -110,6 +122,22 @@ class SubspaceHead(nn.Module):
         pair = torch.cat([(first + second) / 2, (first - second).abs()], dim=1)
         prediction: Tensor = self.uncertainty(pair)
         return prediction.to(torch.promote_types(prediction.dtype, torch.float32))
+
+    def told_change(self, embeddings1: Tensor, embeddings2: Tensor) -> Tensor | None:
+        """Tell, from the dimensions outside of each mask, how the views differ in its type.
+
+        Args:
+            embeddings1: (N, D), of the first view.
+            embeddings2: (N, D), of the second view.
+
+        Returns:
+            (N, P), at least float32; None for a head that reads no changes.
+        """
+        if self.reader is None:
+            return None
+        masks = torch.zeros_like(self.masks) if self._reads_everything else self.masks
+        weight: Tensor = self.reader.weight
+        return told_change(embeddings1, embeddings2, masks, self.change_types, weight)
 
     @property
     def mask_parameters(self) -> list[nn.Parameter]:
@@ -160,6 +188,13 @@ def _logit_centre(share: float, spread: float) -> float:
         else:
             high = centre
     return centre
+
+
+def _check_types(change_types: Sequence[int], num_types: int) -> None:
+    if not all(0 <= each < num_types for each in change_types):
+        raise ConfigurationError(
+            f"change_types must lie in [0, {num_types}), got {list(change_types)}"
+        )
 
 
 def _check_sizes(**sizes: int) -> None:

@@ -2,7 +2,8 @@
 
 Symbols, throughout: N images (a pair of views each), D embedding dimensions, K augmentation types;
 z and z' (N, D) embed the two views, m (K, D) are the masks, r (N, K) is the route, u (N, K) are the
-log-variances, w (N, D) a pair's weights over the dimensions, e (N,) its error.
+log-variances, w (N, D) a pair's weights over the dimensions, e (N,) its error; c (N, P) says how
+the views differ in what was done to them.
 
 Source: masks over one embedding, uncertainty weights and VICReg as the base are the paper's (MAST,
 ICLR 2023, arXiv 2303.03679). Its formulas are not public: those below are this project's choice,
@@ -12,14 +13,14 @@ Nothing of size N x K x D or K x D x D is made, and only the smaller of the Gram
 D x D: fifty subspaces cost what one costs.
 """
 
-import math
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mast_plugin.errors import ConfigurationError
+from mast_plugin.equivariance import equivariance_term
+from mast_plugin.loss_check import check_change, check_options, check_tensors
 from mast_plugin.uncertainty import mean_over_active, relative_weights, uncertainty_term
 
 STD_EPSILON = 1e-4  # added to the variance under the root, as in VICReg
@@ -30,13 +31,15 @@ class MASTTerms(NamedTuple):
     """The loss and its components, each before its weight is applied.
 
     Attributes:
-        loss: Scalar, weighted sum of the five terms that follow.
+        loss: Scalar, weighted sum of the six terms that follow.
         invariance: Scalar, mean over pairs of the weighted error.
         variance: Scalar, hinge on the standard deviations, summed over the two views.
         covariance: Scalar, squared off-diagonal covariances, summed over the two views.
         capacity: Scalar, squared deviation of the mean masks from their share, summed over types.
         uncertainty: Scalar, mean over pairs of twice the Gaussian negative log-likelihood, without
             its constant; zero without log-variances.
+        equivariance: Scalar, squared error of the change that the dimensions outside of the masks
+            tell, mean over types; zero without it.
         type_error: (K,), detached: mean error of the pairs on which the type is active; zero for a
             type that is active on none.
         type_log_variance: (K,), detached: mean log-variance over the same pairs; zero without
@@ -49,8 +52,13 @@ class MASTTerms(NamedTuple):
     covariance: Tensor
     capacity: Tensor
     uncertainty: Tensor
+    equivariance: Tensor
     type_error: Tensor
     type_log_variance: Tensor
+
+
+SCALARS = tuple(name for name in MASTTerms._fields if not name.startswith("type_"))
+"""The loss and its terms, without what is told of each type."""
 
 
 def pair_weights(masks: Tensor, route: Tensor) -> Tensor:
@@ -140,11 +148,15 @@ def mast_loss(
     masks: Tensor,
     route: Tensor,
     log_variance: Tensor | None = None,
+    told: Tensor | None = None,
+    change: Tensor | None = None,
+    change_types: Tensor | None = None,
     invariance_weight: float = 25.0,
     variance_weight: float = 25.0,
     covariance_weight: float = 1.0,
     capacity_weight: float = 10.0,
     uncertainty_weight: float = 1.0,
+    equivariance_weight: float = 20.0,
     subspace_share: float = 0.9,
     regulariser_mix: float = 0.5,
     weight_bounds: tuple[float, float] = (0.8, 1.25),
@@ -160,11 +172,16 @@ def mast_loss(
         route: r (N, K), bool: which types are active on the pair.
         log_variance: u (N, K), unbounded. None switches uncertainty off: its term is zero and all
             pairs weigh the same.
+        told: (N, P), from :func:`~mast_plugin.equivariance.told_change`. None, which goes with
+            neither of the next two, switches equivariance off.
+        change: c (N, P), see :mod:`mast_plugin.change`.
+        change_types: (P,), int64, in [0, K): the type of each of its numbers.
         invariance_weight: Weight of the invariance term.
         variance_weight: Weight of the variance term.
         covariance_weight: Weight of the covariance term.
         capacity_weight: Weight of the capacity term.
         uncertainty_weight: Weight of the likelihood, which trains the log-variances only.
+        equivariance_weight: Weight of the equivariance term.
         subspace_share: rho, in (0, 1]: the mean mask that the capacity term asks for.
         regulariser_mix: a, in [0, 1]: see :func:`regulariser_weights`.
         weight_bounds: (low, high), 0 < low <= high: see :mod:`mast_plugin.uncertainty`.
@@ -178,8 +195,9 @@ def mast_loss(
 
     Source: the first three weights are VICReg's, the rest is this project's choice.
     """
-    _check_tensors(z1, z2, masks, route, log_variance)
-    _check_options(subspace_share, regulariser_mix, weight_bounds)
+    check_tensors(z1, z2, masks, route, log_variance)
+    check_change(told, change, change_types, route)
+    check_options(subspace_share, regulariser_mix, weight_bounds)
     dtype = torch.promote_types(z1.dtype, torch.float32)
     with torch.autocast(z1.device.type, enabled=False):
         z1, z2, masks = z1.to(dtype), z2.to(dtype), masks.to(dtype)
@@ -198,12 +216,16 @@ def mast_loss(
         variance2, covariance2 = variance_and_covariance(z2, weight)
         variance, covariance = variance1 + variance2, covariance1 + covariance2
         capacity = capacity_term(masks, subspace_share)
+        equivariance = error.new_zeros(())
+        if told is not None and change is not None and change_types is not None:
+            equivariance = equivariance_term(told.to(dtype), change.to(dtype), change_types, route)
         loss = (
             invariance_weight * invariance
             + variance_weight * variance
             + covariance_weight * covariance
             + capacity_weight * capacity
             + uncertainty_weight * uncertainty
+            + equivariance_weight * equivariance
         )
         type_error = mean_over_active(error.detach().unsqueeze(1), route)
     return MASTTerms(
@@ -213,37 +235,7 @@ def mast_loss(
         covariance,
         capacity,
         uncertainty,
+        equivariance,
         type_error,
         type_log_variance,
     )
-
-
-def _check_tensors(
-    z1: Tensor, z2: Tensor, masks: Tensor, route: Tensor, log_variance: Tensor | None
-) -> None:
-    if z1.ndim != 2 or z1.shape[0] < 2 or z1.shape[1] < 1:
-        raise ConfigurationError(f"z1 must be (N >= 2, D >= 1), got {tuple(z1.shape)}")
-    num_images, num_dims = z1.shape
-    if masks.ndim != 2 or masks.shape[0] < 1:
-        raise ConfigurationError(f"masks must be (K >= 1, D), got {tuple(masks.shape)}")
-    num_types = masks.shape[0]
-    expected = {
-        "z2": (z2, (num_images, num_dims)),
-        "masks": (masks, (num_types, num_dims)),
-        "route": (route, (num_images, num_types)),
-        "log_variance": (log_variance, (num_images, num_types)),
-    }
-    for name, (tensor, shape) in expected.items():
-        if tensor is not None and tensor.shape != shape:
-            raise ConfigurationError(f"{name} must be {shape}, got {tuple(tensor.shape)}")
-    if route.dtype != torch.bool:
-        raise ConfigurationError(f"route must be bool, got {route.dtype}")
-
-
-def _check_options(share: float, mix: float, bounds: tuple[float, float]) -> None:
-    if not 0 < share <= 1:
-        raise ConfigurationError(f"subspace_share must be in (0, 1], got {share}")
-    if not 0 <= mix <= 1:
-        raise ConfigurationError(f"regulariser_mix must be in [0, 1], got {mix}")
-    if not 0 < bounds[0] <= bounds[1] < math.inf:
-        raise ConfigurationError(f"weight_bounds must be 0 < low <= high, got {bounds}")

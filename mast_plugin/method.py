@@ -9,13 +9,14 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
+from mast_plugin.change import Change
 from mast_plugin.configuration import plain
 from mast_plugin.data import normalisation
 from mast_plugin.distributed import gather, require_equal_batches
 from mast_plugin.errors import ConfigurationError
 from mast_plugin.head import SubspaceHead
 from mast_plugin.host import load_host
-from mast_plugin.loss import MASTTerms, mast_loss
+from mast_plugin.loss import SCALARS, MASTTerms, mast_loss
 from mast_plugin.meter import SubspaceMeter
 from mast_plugin.options import MASTOptions
 from mast_plugin.plan import parse_pair
@@ -32,7 +33,8 @@ _SAME_EVERYWHERE = {"sync_dist": True, "rank_zero_only": True}
 class MAST(_host.Method):  # type: ignore[misc, name-defined]
     """Masked Augmentation Subspace Training (Huang et al., ICLR 2023; see docs/method.md).
 
-    Batches are ``[index, [view 1, view 2, route], label]``: views (N, 3, H, W), route (N, K) bool.
+    Batches are ``[index, [view 1, view 2, route, change], label]``: views (N, 3, H, W), route
+    (N, K) bool, change (N, P) as of :mod:`mast_plugin.change`.
 
     Args:
         cfg: the main branch's configuration. ``augmentations`` holds the K routed types
@@ -61,6 +63,7 @@ class MAST(_host.Method):  # type: ignore[misc, name-defined]
             mask_spread=options.mask_spread,
             masks=options.masks,
             uncertainty=options.uncertainty,
+            change_types=Change(self.plan).types if options.equivariance_weight > 0 else (),
         )
         self.subspaces = SubspaceMeter(self.plan.types)
 
@@ -87,6 +90,8 @@ class MAST(_host.Method):  # type: ignore[misc, name-defined]
             *super().learnable_params,
             {"name": "projector", "params": list(self.head.projector.parameters())},
         ]
+        if self.head.reader is not None:
+            groups.append({"name": "reader", "params": list(self.head.reader.parameters())})
         own = {
             "masks": (self.head.mask_parameters, self.options.mask_lr),
             "uncertainty": (self.head.uncertainty_parameters, self.options.uncertainty_lr),
@@ -125,27 +130,27 @@ class MAST(_host.Method):  # type: ignore[misc, name-defined]
         """Return the loss of one batch, the online classifier's included.
 
         Raises:
-            ConfigurationError: the batch carries no route.
+            ConfigurationError: the batch carries no route or no change.
             DataError: the processes' batches differ in size.
         """
         index, views, label = batch
-        if len(views) != 3:
+        if len(views) != 4:
             raise ConfigurationError(
-                f"MAST needs batches of two views and their route, not of {len(views)} tensors: "
-                "load the data with mast_plugin.views.torchvision.RoutedViews"
+                "MAST needs batches of two views, their route and their change, not of "
+                f"{len(views)} tensors: load the data with "
+                "mast_plugin.views.torchvision.RoutedViews"
             )
-        *views, route = views
+        *views, route, change = views
         # Our own loaders drop the last, short batch: an epoch's first one stands for all.
         if batch_idx == 0 or self.cfg.get("entry") != "mast_plugin":
             require_equal_batches(len(route), route.device)
         outputs = super().training_step([index, views, label], batch_idx)
         route = gather(route)
-        terms = self._terms(outputs["feats"], outputs["z"], route)
+        terms = self._terms(outputs["feats"], outputs["z"], route, change)
         self.subspaces.update(
             route.sum(0), error=terms.type_error, log_variance=terms.type_log_variance
         )
-        names = ("loss", "invariance", "variance", "covariance", "capacity", "uncertainty")
-        values = {name: getattr(terms, name).detach() for name in names}
+        values = {name: getattr(terms, name).detach() for name in SCALARS}
         logged = {f"mast/{name}": value for name, value in values.items()}
         self.log_dict(logged, on_epoch=True, **_SAME_EVERYWHERE)
         loss: Tensor = outputs["loss"] + terms.loss
@@ -154,12 +159,15 @@ class MAST(_host.Method):  # type: ignore[misc, name-defined]
         self.loss_terms = {name: values[name] for name in values if name != "loss"}
         return loss
 
-    def _terms(self, feats: list[Tensor], z: list[Tensor], route: Tensor) -> MASTTerms:
+    def _terms(
+        self, feats: list[Tensor], z: list[Tensor], route: Tensor, change: Tensor
+    ) -> MASTTerms:
         """Loss terms of the batch joined over all processes; the same on each of them.
 
-        ``route`` is joined already, ``feats`` and ``z`` are this process's two views.
+        ``route`` is joined already, ``feats``, ``z`` and ``change`` are this process's.
         """
         log_variance = self.head.log_variance(*feats)
+        told = self.head.told_change(*z)
         options = self.options
         return mast_loss(
             gather(z[0]),
@@ -167,11 +175,15 @@ class MAST(_host.Method):  # type: ignore[misc, name-defined]
             masks=self.head.masks,
             route=route,
             log_variance=None if log_variance is None else gather(log_variance),
+            told=None if told is None else gather(told),
+            change=None if told is None else gather(change),
+            change_types=None if told is None else self.head.change_types,
             invariance_weight=options.invariance_weight,
             variance_weight=options.variance_weight,
             covariance_weight=options.covariance_weight,
             capacity_weight=options.capacity_weight if options.masks == "learned" else 0.0,
             uncertainty_weight=options.uncertainty_weight,
+            equivariance_weight=options.equivariance_weight,
             subspace_share=options.subspace_share,
             regulariser_mix=options.regulariser_mix,
             weight_bounds=(options.min_pair_weight, options.max_pair_weight),

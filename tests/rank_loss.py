@@ -13,14 +13,20 @@ from mast_plugin.loss import mast_loss
 
 PER_RANK, FEATURES, TYPES = 6, 10, 5
 IDLE = 3  # this type is active on no pair of the first process
+CHANGE_TYPES = (0, 0, 2, IDLE)
 
-Batch = tuple[Tensor, Tensor, Tensor]
+Batch = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def make_head() -> SubspaceHead:
     torch.manual_seed(0)
     head = SubspaceHead(
-        features_dim=FEATURES, hidden_dim=8, embedding_dim=12, num_types=TYPES, uncertainty=True
+        features_dim=FEATURES,
+        hidden_dim=8,
+        embedding_dim=12,
+        num_types=TYPES,
+        uncertainty=True,
+        change_types=CHANGE_TYPES,
     )
     head.projector = nn.Linear(FEATURES, 12)  # batch norm would need its own synchronisation
     for parameter in head.uncertainty_parameters:
@@ -39,22 +45,28 @@ def make_batch(world: int) -> Batch:
     route = torch.rand((world, PER_RANK, TYPES), generator=generator) < chances
     route[..., 0] |= ~route.any(-1)
     route[0, :, IDLE] = False
-    return f1, f2, route.flatten(0, 1)
+    shape = (world, PER_RANK, len(CHANGE_TYPES))
+    change = torch.randn(shape, generator=generator, dtype=torch.float64)
+    return f1, f2, route.flatten(0, 1), change.flatten(0, 1)
 
 
 def part(batch: Batch, rank: int) -> Batch:
     own = slice(rank * PER_RANK, (rank + 1) * PER_RANK)
-    f1, f2, route = (tensor[own] for tensor in batch)
-    return f1, f2, route
+    f1, f2, route, change = (tensor[own] for tensor in batch)
+    return f1, f2, route, change
 
 
-def loss_of(head: SubspaceHead, f1: Tensor, f2: Tensor, route: Tensor) -> Tensor:
+def loss_of(head: SubspaceHead, f1: Tensor, f2: Tensor, route: Tensor, change: Tensor) -> Tensor:
+    z1, z2 = head(f1), head(f2)
     return mast_loss(
-        gather(head(f1)),
-        gather(head(f2)),
+        gather(z1),
+        gather(z2),
         masks=head.masks,
         route=gather(route),
         log_variance=gather(head.log_variance(f1, f2)),
+        told=gather(head.told_change(z1, z2)),
+        change=gather(change),
+        change_types=head.change_types,
     ).loss
 
 

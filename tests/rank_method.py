@@ -15,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from mast_plugin.errors import DataError
 
 PER_RANK, SIDE, TYPES, CLASSES = 6, 16, 5, 3
+CHANGES = 10  # numbers of a change: 4 of the crop, 4 of colour jitter, grayscale, blur
 SCENARIOS = (("mast", True), ("mast", False), ("vicreg", True))
 
 
@@ -85,7 +86,8 @@ def batch_of(name: str, world: int, ranks: slice) -> list[Any]:
     route = torch.rand((world, PER_RANK, TYPES), generator=generator) < 0.6
     route[0, :, 2] = False
     labels = torch.randint(CLASSES, (world, PER_RANK), generator=generator)
-    tensors = [*views.unbind(), route] if name == "mast" else list(views.unbind())
+    change = torch.randn((world, PER_RANK, CHANGES), generator=generator)
+    tensors = [*views.unbind(), route, change] if name == "mast" else list(views.unbind())
     part = [tensor[ranks].flatten(0, 1) for tensor in tensors]
     return [torch.arange(len(part[0])), part, labels[ranks].flatten()]
 

@@ -75,7 +75,7 @@ def shown(view):
 def epoch(loader_):
     """Indexes of an epoch in order, having checked that they tell the truth."""
     order = []
-    for index, (first, second, route), label in loader_:
+    for index, (first, second, route, _), label in loader_:
         assert torch.equal(shown(first), index) and torch.equal(shown(second), index)
         assert torch.equal(label, torch.from_numpy(loader_.source.labels)[index])
         assert first.shape == second.shape == (len(index), 3, 8, 8)
@@ -104,7 +104,7 @@ def test_processes_share_an_epoch_without_overlap(files, monkeypatch):
         monkeypatch.setattr(loading, "_process", lambda rank=rank: (rank, 2))
         loader_ = loader(files)
         assert len(loader_) == COUNT // 8
-        batches = [(index, route) for index, (_, _, route), _ in loader_]
+        batches = [(index, route) for index, (_, _, route, _), _ in loader_]
         parts.append([i for index, _ in batches for i in index.tolist()])
         assert len(batches) == COUNT // 8
     assert len(set(parts[0]) | set(parts[1])) == 2 * 4 * (COUNT // 8)
@@ -114,13 +114,13 @@ def test_processes_draw_different_routes(files, monkeypatch):
     routes = []
     for rank in range(2):
         monkeypatch.setattr(loading, "_process", lambda rank=rank: (rank, 2))
-        routes.append(torch.cat([route for _, (_, _, route), _ in loader(files)]))
+        routes.append(torch.cat([route for _, (_, _, route, _), _ in loader(files)]))
     assert not torch.equal(*routes)
 
 
 def test_every_epoch_draws_anew_whatever_its_order(files):
     loader_ = loader(files)
-    routes = [torch.cat([route for _, (_, _, route), _ in loader_]) for _ in range(2)]
+    routes = [torch.cat([route for _, (_, _, route, _), _ in loader_]) for _ in range(2)]
     assert not torch.equal(*routes)
 
 
@@ -432,3 +432,21 @@ def test_the_engine_says_which_epoch_it_is(host, files, monkeypatch):
         trainer.fit(Still(), loader_)
     assert sorted(set(asked)) == [0, 1, 2]
     assert trainer.global_step == 3 * len(loader_)
+
+
+def test_the_change_is_that_of_what_the_views_show(tmp_path):
+    """Images whose two colours say where a crop lies; changes of grey and of size are seen, too."""
+    rows, columns = np.mgrid[0:24, 0:30]
+    picture = np.stack([10 * rows, 8 * columns, 0 * rows], axis=-1).astype(np.uint8)
+    (tmp_path / "ant").mkdir()
+    for number in range(40):
+        Image.fromarray(picture).save(tmp_path / "ant" / f"{number:02}.png")
+    plan = Plan(8, (Augmentation("crop", 1.0, {"min_scale": 0.3}),), (0,) * 3, (1,) * 3)
+    views = RoutedViews(plan, RoutePolicy(0.5, 0.5))
+    source = Files(ImageFolder(str(tmp_path)).samples)
+    for _, (first, second, _, change), _ in loader(source, batch_size=40, views=views):
+        centres = [view.mean((2, 3)) * 255 / torch.tensor([10, 8, 1]) for view in (first, second)]
+        moved = (centres[0] - centres[1])[:, :2] / torch.tensor([24, 30])
+        slopes = (moved * change[:, :2]).sum(0) / change[:, :2].square().sum(0)
+        torch.testing.assert_close(moved, slopes * change[:, :2], rtol=0, atol=0.03)
+        assert (slopes > 0.05).all()

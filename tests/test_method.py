@@ -9,6 +9,8 @@ from mast_plugin.host import host_kind
 from mast_plugin.loss import mast_loss
 from mast_plugin.views.torchvision import RoutedViews
 
+TERMS = ("invariance", "variance", "covariance", "capacity", "uncertainty", "equivariance")
+
 
 @pytest.fixture
 def model(host, small):
@@ -52,17 +54,21 @@ def test_training_step_is_the_loss_of_the_outputs_with_the_options(model, batch)
         masks=model.head.masks,
         route=batch[1][2],
         log_variance=model.head.log_variance(f1, f2),
+        told=model.head.told_change(z1, z2),
+        change=batch[1][3],
+        change_types=model.head.change_types,
         invariance_weight=o.invariance_weight,
         variance_weight=o.variance_weight,
         covariance_weight=o.covariance_weight,
         capacity_weight=o.capacity_weight,
         uncertainty_weight=o.uncertainty_weight,
+        equivariance_weight=o.equivariance_weight,
         subspace_share=o.subspace_share,
         regulariser_mix=o.regulariser_mix,
         weight_bounds=(o.min_pair_weight, o.max_pair_weight),
     )
     torch.testing.assert_close(loss, expected.loss + logged["train_class_loss"])
-    for name in ("invariance", "variance", "covariance", "capacity", "uncertainty"):
+    for name in TERMS:
         torch.testing.assert_close(logged[f"mast/{name}"], getattr(expected, name).detach())
 
 
@@ -86,7 +92,7 @@ def test_epoch_end_logs_every_subspace(model, batch):
 
 def test_a_batch_without_route_is_refused(model, batch):
     index, views, label = batch
-    with pytest.raises(ConfigurationError, match="two views and their route"):
+    with pytest.raises(ConfigurationError, match="two views, their route and their change"):
         model.training_step([index, views[:2], label], 0)
 
 

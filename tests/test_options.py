@@ -28,6 +28,7 @@ def test_unknown_option_is_refused_with_those_that_exist():
         ("min_pair_weight", 1.1),
         ("max_pair_weight", 0.9),
         ("invariance_weight", -1),
+        ("equivariance_weight", float("inf")),
         ("mask_lr", float("nan")),
         ("uncertainty", 1),
         ("mask_spread", "wide"),

@@ -19,10 +19,10 @@ pytest.importorskip("nvidia.dali", reason="DALI is not installed: pip install 'm
 
 from nvidia.dali import Pipeline, fn, ops
 
+from mast_plugin.change import ACTIVE
 from mast_plugin.dali.draw import Draws, draw_batch
 from mast_plugin.dali.graph import build_pipeline
 from mast_plugin.views import dali
-from mast_plugin.views.dali_node import ACTIVE
 
 SIZE = 64
 COUNT = 6
@@ -186,7 +186,7 @@ def encoded(image):
 def run(draws, image, count, seed=0):
     """Views (N, 3, S, S) of one image, what was drawn, and the routes."""
     bytes_, rng = encoded(image), np.random.default_rng(seed)
-    drawn, route = draws.draw(count, rng)
+    drawn, route, _ = draws.draw(count, rng)
     pipeline = build_pipeline(
         draws,
         lambda fed: fed,
@@ -197,7 +197,8 @@ def run(draws, image, count, seed=0):
         device_id=None,
         prefetch_queue_depth=1,
     )
-    return [torch.from_numpy(np.array(o.as_tensor())) for o in pipeline.run()], drawn, route
+    outputs = pipeline.run()[: len(draws.plans)]
+    return [torch.from_numpy(np.array(o.as_tensor())) for o in outputs], drawn, route
 
 
 def pair(plan, policy=FULL):
@@ -322,14 +323,14 @@ def test_numbers_are_distributed_as_for_pil(name):
 
 def test_two_views_draw_independent_numbers():
     plan = plan_of(always("rotation"))
-    drawn, _ = pair(plan).draw(1500, np.random.default_rng(0))
+    drawn, *_ = pair(plan).draw(1500, np.random.default_rng(0))
     first, second = (drawn[view, "rotation", "angle_deg"] for view in (0, 1))
     assert abs(np.corrcoef(first, second)[0, 1]) < 5 / math.sqrt(1500)
 
 
 def test_a_type_is_active_where_its_route_and_its_probability_say_so():
     plan, count = plan_of(Augmentation("hue", 0.4), always("grayscale")), 4000
-    drawn, route = pair(plan, RoutePolicy(0.3, 0.5)).draw(count, np.random.default_rng(0))
+    drawn, route, _ = pair(plan, RoutePolicy(0.3, 0.5)).draw(count, np.random.default_rng(0))
     active = drawn[0, "hue", ACTIVE]
     assert not active[~route[:, 0].numpy()].any()
     assert within_binomial_bounds(active.sum(), route[:, 0].sum().item(), 0.4)

@@ -14,11 +14,11 @@ pytest.importorskip("nvidia.dali", reason="DALI is not installed: pip install 'm
 
 from nvidia.dali import Pipeline, fn
 
+from mast_plugin.change import ACTIVE
 from mast_plugin.dali.draw import BOX, SETTINGS_KEY, Draws
 from mast_plugin.drawing import CROP_ATTEMPTS
 from mast_plugin.views import dali_kernel, kernel_crop
 from mast_plugin.views.dali_kernel import IDENTITY, SETTINGS
-from mast_plugin.views.dali_node import ACTIVE
 
 NAMES = list(SETTINGS)
 PLAN = Plan(16, tuple(Augmentation(name, 0.5) for name in NAMES), (0.5,) * 3, (0.2,) * 3)
@@ -45,7 +45,7 @@ def recoloured(image, settings):
     """A square image, cropped to itself, as integers."""
     changed, whole = np.empty_like(image), box_numbers(active=False)
     given = np.zeros(len(image), np.float32), image, whole, np.float32(settings)
-    dali_kernel._run_pass(changed, *given)
+    dali_kernel._run_pass(changed, np.empty(6, np.float32), *given)
     return changed.astype(int)
 
 
@@ -65,7 +65,7 @@ def passed(images, boxes, settings, size):
             source=lambda: (images, boxes, [np.float32(each) for each in settings]), num_outputs=3
         )
         batch = fn.reshape(batch, layout="HWC")
-        pipeline.set_outputs(dali_kernel.first_pass(batch, box, numbers, size))
+        pipeline.set_outputs(dali_kernel.first_pass(batch, box, numbers, size)[0])
     (output,) = pipeline.run()
     return output.as_array().astype(int)
 
@@ -132,8 +132,8 @@ def test_settings_hold_what_was_drawn_where_a_type_is_active(jitter):
     kinds = ("color_jitter", *NAMES[4:]) if jitter else NAMES
     plan = Plan(16, tuple(Augmentation(name, 0.5) for name in kinds), (0.5,) * 3, (0.2,) * 3)
     policy = RoutePolicy(0.2, 0.6)
-    separate, route = Draws((plan, plan), policy).draw(300, np.random.default_rng(1))
-    joined, same_route = Draws((plan, plan), policy, True).draw(300, np.random.default_rng(1))
+    separate, route, _ = Draws((plan, plan), policy).draw(300, np.random.default_rng(1))
+    joined, same_route, _ = Draws((plan, plan), policy, True).draw(300, np.random.default_rng(1))
     assert (route == same_route).all()
     assert set(joined) == {(view, *rest) for view in (0, 1) for rest in (BOX, SETTINGS_KEY)}
     for view in (0, 1):
@@ -148,7 +148,7 @@ def test_settings_hold_what_was_drawn_where_a_type_is_active(jitter):
 
 def test_types_outside_of_the_pass_stay_by_themselves():
     plan = Plan(16, (Augmentation("hue", 0.5), Augmentation("rotation", 0.5)), (0,) * 3, (1,) * 3)
-    drawn, _ = Draws((plan,), None, True).draw(4, np.random.default_rng(0))
+    drawn, _, _ = Draws((plan,), None, True).draw(4, np.random.default_rng(0))
     names = {("rotation", ACTIVE), ("rotation", "angle_deg"), BOX, SETTINGS_KEY}
     assert set(drawn) == {(0, *rest) for rest in names}
 

@@ -48,7 +48,7 @@ def within_binomial_bounds(hits, count, prob):
 
 def test_a_routed_image_gives_two_normalised_views_and_its_route():
     views = RoutedViews(plan_of(always("crop"), always("hue")), RoutePolicy())
-    first, second, route = views(picture(40, 50))
+    first, second, route, _ = views(picture(40, 50))
     for view in (first, second):
         assert view.shape == (3, SIZE, SIZE)
         assert view.dtype == torch.float32
@@ -65,7 +65,7 @@ def test_inactive_types_are_off_on_both_views():
     torch.manual_seed(0)
     seen = set()
     for _ in range(30):
-        first, second, route = views(image)
+        first, second, route, _ = views(image)
         (active,) = (name for name, on in zip(plan.types, route.tolist(), strict=True) if on)
         assert torch.equal(first, alone[active])
         assert torch.equal(second, alone[active])
@@ -79,7 +79,7 @@ def test_an_inactive_crop_leaves_the_centred_view():
     views = RoutedViews(plan, RoutePolicy(0.0, 0.0))
     torch.manual_seed(0)
     for _ in range(10):
-        first, second, route = views(image)
+        first, second, route, _ = views(image)
         assert torch.equal(first, centred(image)) == (not route[0])
         assert torch.equal(second, centred(image)) == (not route[0])
 
@@ -261,7 +261,7 @@ def test_a_loader_collates_batches_of_the_hosts_format(num_workers):
     loader = DataLoader(OneImage(views), batch_size=4, num_workers=num_workers)
     batches = list(loader)
     assert len(batches) == 2
-    for index, (first, second, route), target in batches:
+    for index, (first, second, route, _), target in batches:
         assert index.shape == target.shape == (4,)
         assert first.shape == second.shape == (4, 3, SIZE, SIZE)
         assert first.dtype == second.dtype == torch.float32

@@ -8,7 +8,7 @@ The distributions are those of :mod:`mast_plugin.drawing`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from mast_plugin.augmentation import JITTER_PARTS, Augmentation
+from mast_plugin.change import ACTIVE, Applied
 from mast_plugin.drawing import CROP_ATTEMPTS, ranges
 from mast_plugin.plan import Plan
 from mast_plugin.route import RoutePolicy
 from mast_plugin.views.dali_kernel import IDENTITY, SETTINGS
-from mast_plugin.views.dali_node import ACTIVE
 from mast_plugin.views.kernel_crop import BOX_NUMBERS
 
 Array = npt.NDArray[Any]
@@ -31,6 +31,22 @@ BOX = ("crop", "box")
 """Rest of the key of what rules a view's crop, see ``kernel_crop.BOX_NUMBERS``."""
 SETTINGS_KEY = ("first pass", "settings")
 """Rest of the key of what rules a view's colours, see ``dali_kernel.SETTINGS``."""
+
+
+class Drawn(NamedTuple):
+    """What N images are turned into views with.
+
+    Attributes:
+        arrays: what the pipeline is fed; the first dimension counts the images, bool for ``ACTIVE``
+            and float32 otherwise.
+        route: **(N, K)**, bool, or ``None`` without a policy.
+        applied: of each view, what its types were given, apart from the crop, which depends on the
+            image.
+    """
+
+    arrays: dict[Key, Array]
+    route: Tensor | None
+    applied: tuple[Applied, ...]
 
 
 @dataclass(frozen=True)
@@ -52,20 +68,14 @@ class Draws:
     @property
     def keys(self) -> tuple[Key, ...]:
         """What :meth:`draw` gives, in a fixed order."""
-        return tuple(self.draw(1, np.random.default_rng(0))[0])
+        return tuple(self.draw(1, np.random.default_rng(0)).arrays)
 
-    def draw(
-        self, num_images: int, rng: np.random.Generator
-    ) -> tuple[dict[Key, Array], Tensor | None]:
+    def draw(self, num_images: int, rng: np.random.Generator) -> Drawn:
         """Draws for N images.
 
         Args:
             num_images: N.
             rng: source of all randomness.
-
-        Returns:
-            Arrays whose first dimension counts the images, bool for ``ACTIVE`` and float32
-            otherwise; and the routes **(N, K)**, bool, or ``None`` without a policy.
         """
         route = None
         if self.policy is not None:
@@ -73,6 +83,7 @@ class Draws:
             num_types = len(self.plans[0].types)
             route = self.policy.draw(num_images, num_types, generator=generator)
         drawn: dict[Key, Array] = {}
+        applied = []
         for view, plan in enumerate(self.plans):
             for column, augmentation in enumerate(plan.augmentations):
                 active = rng.random(num_images) < augmentation.prob
@@ -81,10 +92,19 @@ class Draws:
                 drawn[view, augmentation.name, ACTIVE] = active
                 for name, values in draw_batch(augmentation, num_images, plan, rng).items():
                     drawn[view, augmentation.name, name] = values.astype(np.float32)
+            applied.append(_applied(drawn, view))
             drawn[(view, *BOX)] = _box_numbers(drawn, view, plan, num_images)
             if self.in_one_pass:
                 drawn[(view, *SETTINGS_KEY)] = _settings(drawn, view, num_images)
-        return drawn, route
+        return Drawn(drawn, route, tuple(applied))
+
+
+def _applied(drawn: dict[Key, Array], view: int) -> dict[str, dict[str, Array]]:
+    found: dict[str, dict[str, Array]] = {}
+    for (number, name, parameter), values in drawn.items():
+        if number == view and name != "crop":
+            found.setdefault(name, {})[parameter] = values
+    return found
 
 
 def _box_numbers(drawn: dict[Key, Array], view: int, plan: Plan, num_images: int) -> Array:

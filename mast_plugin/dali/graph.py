@@ -8,12 +8,13 @@ from typing import Any
 from nvidia.dali import Pipeline, fn, pipeline_def, types
 
 from mast_plugin.augmentation import Augmentation
+from mast_plugin.change import ACTIVE
 from mast_plugin.dali.draw import BOX, SETTINGS_KEY, Draws, Key
 from mast_plugin.plan import Plan
 from mast_plugin.views.dali import apply, normalised, refuse_unsupported
 from mast_plugin.views.dali_geometry import resized_box
 from mast_plugin.views.dali_kernel import crop_box, first_pass
-from mast_plugin.views.dali_node import ACTIVE, Device, Node
+from mast_plugin.views.dali_node import Device, Node
 
 Nodes = Mapping[Key, Node]
 Read = Callable[[Node], Node]
@@ -38,7 +39,8 @@ def build_pipeline(
         options: of DALI's ``Pipeline``.
 
     Returns:
-        A pipeline whose outputs are the views **(N, 3, crop_size, crop_size)**, float32.
+        A pipeline whose outputs are the views **(N, 3, crop_size, crop_size)**, float32; then, on
+        the CPU, the frame of each **(N, 6)**, see ``dali_kernel.first_pass``.
 
     Raises:
         ConfigurationError: a type that the device cannot do.
@@ -67,19 +69,21 @@ def _views(
     extent = None
     if not draws.in_one_pass:
         extent = fn.peek_image_shape(encoded, adjust_orientation=False, dtype=types.FLOAT)[:2]
-    views = []
+    views, frames = [], []
     for view, plan in enumerate(draws.plans):
         if draws.in_one_pass:
             settings = nodes[(view, *SETTINGS_KEY)]
-            image = first_pass(images, nodes[(view, *BOX)], settings, plan.crop_size)
+            image, frame = first_pass(images, nodes[(view, *BOX)], settings, plan.crop_size)
         else:
             box = crop_box(extent, nodes[(view, *BOX)])
             image = resized_box(images, box[:2], box[2:], plan.crop_size)
+            frame = fn.cat(box, extent, axis=0)
         for augmentation in plan.augmentations:
             if (view, augmentation.name, ACTIVE) in nodes:
                 image = _perhaps(image, augmentation, view, nodes, plan)
         views.append(normalised(image, plan))
-    return tuple(views)
+        frames.append(frame)
+    return (*views, *frames)
 
 
 def _perhaps(image: Node, augmentation: Augmentation, view: int, nodes: Nodes, plan: Plan) -> Node:

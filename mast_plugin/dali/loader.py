@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
-from mast_plugin.dali.draw import Draws
+from mast_plugin.change import Change
+from mast_plugin.dali.draw import Drawn, Draws
 from mast_plugin.dali.graph import build_pipeline
 from mast_plugin.dali.source import Indexes, Source, faulty
 from mast_plugin.errors import DataError
@@ -20,7 +21,7 @@ from mast_plugin.views.dali import refuse_unsupported
 from mast_plugin.views.dali_node import Device
 
 Batch = list[Any]
-_Meta = tuple[Indexes, Tensor | None]
+_Meta = tuple[Indexes, Drawn]
 
 _AHEAD = 2
 """Batches that the pipeline works on ahead."""
@@ -30,8 +31,9 @@ class DALILoader:
     """Batches ``[index, views, label]`` in solo-learn's format, shuffled anew for every epoch.
 
     ``views`` are float32 tensors **(N, 3, crop_size, crop_size)**; where routes are drawn, the
-    route **(N, K)** comes last among them. An epoch gives every image once, but for those that do
-    not fill a last batch; each process gets its own, equal part of it.
+    route **(N, K)** and the change **(N, P)** come last among them, as of
+    :class:`~mast_plugin.views.torchvision.RoutedViews`. An epoch gives every image once, but for
+    those that do not fill a last batch; each process gets its own, equal part of it.
 
     The random order, the routes and the parameters depend on the seed, the epoch and the process
     alone. Both engines call :meth:`set_epoch` before they start an epoch, after a resumption as
@@ -67,6 +69,7 @@ class DALILoader:
         self.seed = seed
         self.device = device
         self.num_threads = max(1, num_threads)
+        self._change = None if draws.policy is None else Change(draws.plans[0])
         self._epoch = 0
         self._pipeline: Any = None
         self._pending: Iterator[tuple[Sequence[Any], _Meta]] = iter(())
@@ -98,10 +101,12 @@ class DALILoader:
         self._abandon()
         self._pending = self._feeds(epoch)
         for _ in range(len(self)):
-            views = self._run()
-            index, route = self._under_way.popleft()
+            outputs = self._run()
+            index, drawn = self._under_way.popleft()
+            count = len(self.draws.plans)
+            views, frames = outputs[:count], outputs[count:]
             label = torch.from_numpy(self.source.labels[index])
-            extra = [] if route is None else [self._placed(route)]
+            extra = [self._placed(each) for each in self._of_pairs(drawn, frames)]
             yield [self._placed(torch.from_numpy(index)), [*views, *extra], self._placed(label)]
 
     def _build(self) -> Any:
@@ -132,9 +137,20 @@ class DALILoader:
         rng = np.random.default_rng([self.seed, epoch, rank + 1])
         for position, indexes in enumerate(batches):
             following = batches[position + 1 : position + 2].ravel()
-            drawn, route = self.draws.draw(self.batch_size, rng)
+            drawn = self.draws.draw(self.batch_size, rng)
             fed = self.source.feed(indexes, following)
-            yield [fed, *drawn.values()], (indexes.astype(np.int64), route)
+            yield [fed, *drawn.arrays.values()], (indexes.astype(np.int64), drawn)
+
+    def _of_pairs(self, drawn: Drawn, frames: list[Tensor]) -> list[Tensor]:
+        """Route and change of routed pairs; nothing for other views."""
+        if self._change is None or drawn.route is None:
+            return []
+        numbers = []
+        for applied, frame in zip(drawn.applied, frames, strict=True):
+            corners = frame.numpy()
+            box = np.concatenate([corners[:, :2], corners[:, 2:4] - corners[:, :2]], axis=1)
+            numbers.append(self._change.of_views(applied, box, corners[:, 4:]))
+        return [drawn.route, torch.from_numpy(self._change.between(*numbers))]
 
     def _run(self) -> list[Tensor]:
         try:
@@ -142,10 +158,10 @@ class DALILoader:
         except RuntimeError as error:
             self._pipeline = None
             raise self._explained(error) from error
-        views = [from_dlpack(output.as_tensor()) for output in outputs]
+        tensors = [from_dlpack(output.as_tensor()) for output in outputs]
         # On the CPU a tensor keeps DALI's buffer alive. On a GPU, torch might still be reading it
         # when DALI, on a stream of its own, takes it back: a copy there costs next to nothing.
-        return [view.clone() for view in views] if self.device == "gpu" else views
+        return [tensor.clone() for tensor in tensors] if self.device == "gpu" else tensors
 
     def _explained(self, error: RuntimeError) -> DataError:
         suspects = [index for indexes, _ in self._under_way for index in indexes]

@@ -45,7 +45,7 @@ def draw_routes(
         len(pairs) + 1, 4, width_ratios=(1, 1, 1, 6), height_ratios=[1] * len(pairs) + [1.6]
     )
     original = CentredView(plan.crop_size, plan.mean, plan.std)(image)
-    for row, (first, second, route) in enumerate(pairs):
+    for row, (first, second, route, _) in enumerate(pairs):
         for column, view in enumerate((original, first, second)):
             axes = figure.add_subplot(grid[row, column])
             axes.imshow(_displayable(view, plan))

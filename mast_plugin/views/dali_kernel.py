@@ -16,7 +16,8 @@ import numpy as np
 from nvidia.dali import fn, types
 from nvidia.dali.plugin.numba import NumbaFunction
 
-from mast_plugin.views.dali_node import ACTIVE, Node, constant
+from mast_plugin.change import ACTIVE
+from mast_plugin.views.dali_node import Node, constant
 from mast_plugin.views.kernel_blur import blur
 from mast_plugin.views.kernel_colour import recolour
 from mast_plugin.views.kernel_crop import Array, place_box, resize_box
@@ -38,7 +39,7 @@ IDENTITY = (1.0, 1.0, 1.0, 0.0, 0.0, 1.0, 0.0, 2.0, 0.0)
 """The settings of an image that is left as it is."""
 
 
-def first_pass(images: Node, box: Node, settings: Node, size_px: int) -> Node:
+def first_pass(images: Node, box: Node, settings: Node, size_px: int) -> tuple[Node, Node]:
     """Crops, resizes and recolours a view, as PIL does.
 
     Args:
@@ -48,12 +49,14 @@ def first_pass(images: Node, box: Node, settings: Node, size_px: int) -> Node:
         size_px: side of the view.
 
     Returns:
-        Images like the given ones, ``size_px`` square.
+        Images like the given ones, ``size_px`` square; and their frames, float32 **(6,)**: top,
+        left, bottom and right of the crop, height and width of the whole image, in pixels.
     """
-    # Only the first input's shape is seen where the output's is set: it is the template's, whose
-    # length says how large the view is.
+    # Only the first inputs' shapes are seen where the outputs' are set: first is the template's,
+    # whose length says how large the view is.
     template = constant(np.zeros(size_px))
-    return fn.reshape(_pass()(template, images, box, settings), layout="HWC")
+    view, frame = _pass()(template, images, box, settings)
+    return fn.reshape(view, layout="HWC"), frame
 
 
 def crop_box(extent: Node, box: Node) -> Node:
@@ -74,11 +77,11 @@ def _pass() -> Any:
     """Compiled once for all pipelines of the process, as that takes seconds."""
     return NumbaFunction(
         run_fn=_run_pass,
-        setup_fn=_square,
+        setup_fn=_square_and_frame,
         in_types=[types.FLOAT, types.UINT8, types.FLOAT, types.FLOAT],
         ins_ndim=[1, 3, 1, 1],
-        out_types=[types.UINT8],
-        outs_ndim=[3],
+        out_types=[types.UINT8, types.FLOAT],
+        outs_ndim=[3, 1],
     )
 
 
@@ -94,10 +97,12 @@ def _box() -> Any:
     )
 
 
-def _run_pass(out: Array, template: Array, image: Array, numbers: Array, settings: Array) -> None:
-    box = np.empty(4, np.float32)
-    place_box(box, image.shape[0], image.shape[1], numbers)
-    resize_box(out, image, box)
+def _run_pass(
+    out: Array, frame: Array, template: Array, image: Array, numbers: Array, settings: Array
+) -> None:
+    frame[4], frame[5] = image.shape[0], image.shape[1]
+    place_box(frame, image.shape[0], image.shape[1], numbers)
+    resize_box(out, image, frame)
     recolour(out, out, settings[:6])
     if settings[6] > 0:
         blur(out, float(settings[6]))
@@ -111,11 +116,12 @@ def _run_box(box: Array, extent: Array, numbers: Array) -> None:
     place_box(box, int(extent[0]), int(extent[1]), numbers)
 
 
-def _square(outs: Any, ins: Any) -> None:
+def _square_and_frame(outs: Any, ins: Any) -> None:
     for sample in range(len(outs[0])):
         outs[0][sample][0] = ins[0][sample][0]
         outs[0][sample][1] = ins[0][sample][0]
         outs[0][sample][2] = 3
+        outs[1][sample][0] = 6
 
 
 def _four_numbers(outs: Any, ins: Any) -> None:

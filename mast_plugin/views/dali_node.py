@@ -12,9 +12,6 @@ Node = Any
 """A batch inside a pipeline: what DALI calls a DataNode."""
 Drawn = Mapping[str, Node]
 Device = Literal["cpu", "gpu"]
-ACTIVE = "active"
-"""Stands among an augmentation's numbers for whether it is applied to the view at all: its route
-and its own probability both say so."""
 
 
 def as_float(value: Node) -> Node:

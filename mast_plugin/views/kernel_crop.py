@@ -30,7 +30,7 @@ def place_box(box: Array, height: int, width: int, numbers: Array) -> None:
     """Finds the box that a view shows: the first drawn one that fits into its image.
 
     Args:
-        box: **(4,)**, where the result goes: top, left, bottom, right in whole pixels.
+        box: **(4,)** or longer, where the result goes: top, left, bottom, right in whole pixels.
         height: of the image in pixels.
         width: likewise.
         numbers: **(BOX_NUMBERS,)**; without a crop it is the largest centred square.

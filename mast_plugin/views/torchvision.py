@@ -14,8 +14,9 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import functional as F
 
+from mast_plugin.change import Change
 from mast_plugin.check import whole_number
-from mast_plugin.drawing import draw
+from mast_plugin.drawing import draw_view
 from mast_plugin.errors import ConfigurationError, DataError
 from mast_plugin.plan import IMAGENET_MEAN, IMAGENET_STD, Plan, ViewSpec
 from mast_plugin.route import RoutePolicy
@@ -23,7 +24,7 @@ from mast_plugin.views.pil import apply, centred
 
 
 class RoutedViews:
-    """An image to two views and their route, for MAST.
+    """An image to two views, their route and their change, for MAST.
 
     An active type is drawn independently for the two views, and each view applies it with the
     type's own probability; an inactive type is off on both. Where the crop is off, the view is the
@@ -37,22 +38,28 @@ class RoutedViews:
     def __init__(self, plan: Plan, policy: RoutePolicy) -> None:
         self.plan = plan
         self.policy = policy
+        self.change = Change(plan)
         self._to_tensor = _Normalise(plan.mean, plan.std)
 
     def __call__(self, image: Image.Image) -> list[Tensor]:
-        """Makes ``[view, view, route]`` of an RGB image.
+        """Makes ``[view, view, route, change]`` of an RGB image.
 
         Returns:
-            Two normalised float32 views **(3, crop_size, crop_size)** and a bool route **(K,)** in
-            the order of ``plan.types``; a loader's default collation puts N in front of each.
+            Two normalised float32 views **(3, crop_size, crop_size)**, a bool route **(K,)** in
+            the order of ``plan.types``, and a float32 change **(P,)**, see
+            :mod:`mast_plugin.change`; a loader's default collation puts N in front of each.
 
         Raises:
             DataError: the image is not RGB.
         """
         route = self.policy.draw(1, len(self.plan.types))[0]
         active, rng = route.tolist(), _local_generator()
-        views = [self._to_tensor(_view(image, self.plan, rng, active)) for _ in range(2)]
-        return [*views, route]
+        views, numbers = [], []
+        for _ in range(2):
+            view, applied = _view(image, self.plan, rng, active)
+            views.append(self._to_tensor(view))
+            numbers.append(self.change.of_view(applied, (image.height, image.width)))
+        return [*views, route, torch.from_numpy(self.change.between(*numbers))]
 
     def __repr__(self) -> str:
         return f"RoutedViews({self.policy}, {self.plan})"
@@ -82,7 +89,7 @@ class PlainViews:
         """
         rng = _local_generator()
         return [
-            to_tensor(_view(image, spec.plan, rng, [True] * len(spec.plan.types)))
+            to_tensor(_view(image, spec.plan, rng)[0])
             for spec, to_tensor in zip(self.specs, self._to_tensor, strict=True)
             for _ in range(spec.num_crops)
         ]
@@ -126,20 +133,16 @@ class CentredView:
 
 
 def _view(
-    image: Image.Image, plan: Plan, rng: random.Random, active: Sequence[bool]
-) -> Image.Image:
+    image: Image.Image, plan: Plan, rng: random.Random, active: Sequence[bool] | None = None
+) -> tuple[Image.Image, dict[str, dict[str, float]]]:
+    """The view, and what was applied to it."""
     _require_rgb(image)
-    applied = [
-        augmentation
-        for augmentation, is_active in zip(plan.augmentations, active, strict=True)
-        if is_active and rng.random() < augmentation.prob
-    ]
-    if not applied or applied[0].name != "crop":  # where a plan has a crop, it is first
+    drawn = draw_view(plan, (image.height, image.width), rng, active)
+    if "crop" not in drawn:
         image = centred(image, plan.crop_size)
-    for augmentation in applied:
-        drawn = draw(augmentation, (image.height, image.width), rng)
-        image = apply(image, augmentation.name, drawn, plan)
-    return image
+    for name, parameters in drawn.items():
+        image = apply(image, name, parameters, plan)
+    return image, drawn
 
 
 def _require_rgb(image: Image.Image) -> None:

@@ -1,0 +1,137 @@
+"""How the two views of a pair differ in what was done to them, as numbers.
+
+Every augmentation type says what it did to a view in a few numbers, which are zero where it did
+nothing; a crop says where its box lies in the image, whether it acted or not. A pair's *change* is
+the first view's numbers minus the second's. A flip has none: a mirror image is as natural as the
+image, so that nothing in two views tells which of them was flipped.
+
+Source: predicting such differences from two views is AugSelf's (Lee et al., NeurIPS 2021); which
+numbers describe a type, and their units, are this project's choice.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mast_plugin.augmentation import Augmentation
+from mast_plugin.drawing import draw_view, is_switch, ranges
+from mast_plugin.plan import Plan
+
+Array = npt.NDArray[Any]
+Applied = Mapping[str, Mapping[str, Any]]
+"""Type to what was drawn for it, by the names of :mod:`mast_plugin.drawing`."""
+
+ACTIVE = "active"
+"""Of many views at once: what stands, among what was drawn, for whether the type acts at all."""
+
+_BOX = ("top_px", "left_px", "height_px", "width_px")
+_UNTOLD = ("horizontal_flip",)
+_PAIRS, _SIDE_PX = 1000, 224  # what the units are estimated on; pixels this small hardly round
+
+
+class Change:
+    """Describes the pairs of one plan.
+
+    Each number is given in units of its standard deviation over square images on which its type is
+    active. Numbers that never vary are left out.
+
+    Args:
+        plan: the K types, in the order of a route's columns.
+
+    Attributes:
+        types: P columns of a route, ascending: which type each number belongs to.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        rng = random.Random(0)
+        size = (_SIDE_PX, _SIDE_PX)
+        views = [self.of_view(draw_view(plan, size, rng), size) for _ in range(2 * _PAIRS)]
+        deviations = np.subtract(views[::2], views[1::2]).std(axis=0)
+        self._kept = np.flatnonzero(deviations > 1e-6)
+        self._units = deviations[self._kept]
+        owners = [k for k, each in enumerate(plan.augmentations) for _ in range(_count(each))]
+        self.types: tuple[int, ...] = tuple(owners[column] for column in self._kept)
+
+    def of_view(self, applied: Applied, size: tuple[int, int]) -> Array:
+        """Numbers **(Q,)** of one view.
+
+        Args:
+            applied: the types that acted on it, alone.
+            size: height and width of the image in pixels.
+        """
+        box = [applied["crop"][side] for side in _BOX] if "crop" in applied else _centred(size)
+        return self.of_views(applied, np.array(box), np.array(size))
+
+    def of_views(self, applied: Applied, boxes: Array, sizes: Array) -> Array:
+        """Numbers **(..., Q)**, float64, in the order of the plan.
+
+        Args:
+            applied: what was drawn, arrays **(...)**, with ``ACTIVE`` where a type acted on some of
+                the views; a type left out acted on none.
+            boxes: **(..., 4)**: top, left, height and width in pixels of what the views show.
+            sizes: **(..., 2)**: height and width of the images in pixels.
+        """
+        columns: list[Any] = []
+        for augmentation in self._plan.augmentations:
+            drawn = applied.get(augmentation.name)
+            if augmentation.name == "crop":
+                place, shares = _place(boxes, sizes)
+                columns += [*place, *np.log(shares)]
+            elif drawn is None:
+                columns += [0.0] * _count(augmentation)
+            else:
+                acted = drawn.get(ACTIVE, True)
+                values = self._values(augmentation, drawn)
+                columns += [np.where(acted, value, 0.0) for value in values]
+        numbers = np.broadcast_arrays(boxes[..., 0], *columns)[1:]
+        return np.stack(numbers, axis=-1) if columns else np.zeros((*boxes.shape[:-1], 0))
+
+    def between(self, first: Array, second: Array) -> Array:
+        """The change **(..., P)**, float32, of the numbers **(..., Q)** of two views."""
+        difference = (first - second)[..., self._kept]
+        change: Array = (difference / self._units).astype(np.float32)
+        return change
+
+    def _values(self, augmentation: Augmentation, drawn: Mapping[str, Any]) -> Sequence[Any]:
+        """A type's numbers where it acts.
+
+        Factors count from one; types with nothing to draw say that they acted; an erased box gives
+        its centre and the shares of its sides.
+        """
+        if augmentation.name in _UNTOLD:
+            return []
+        if augmentation.name == "erasing":
+            box = np.stack([np.asarray(drawn[side], float) for side in _BOX], axis=-1)
+            place, shares = _place(box, np.full(2, self._plan.crop_size))
+            return [*place, *shares]
+        if is_switch(augmentation):
+            return [1.0]
+        return [np.asarray(drawn[name]) - name.endswith("_factor") for name in ranges(augmentation)]
+
+
+def _count(augmentation: Augmentation) -> int:
+    if augmentation.name in _UNTOLD:
+        return 0
+    if augmentation.name in ("crop", "erasing"):
+        return 4
+    return 1 if is_switch(augmentation) else len(ranges(augmentation))
+
+
+def _place(boxes: Array, sizes: Array) -> tuple[list[Array], list[Array]]:
+    """Centres from the image's middle, and sides, both as shares of the image's sides."""
+    shares = boxes[..., 2:] / sizes
+    centres = boxes[..., :2] / sizes + shares / 2 - 0.5
+    return [*np.moveaxis(centres, -1, 0)], [*np.moveaxis(shares, -1, 0)]
+
+
+def _centred(size: tuple[int, int]) -> tuple[float, float, float, float]:
+    """The square that a view shows whose crop is off."""
+    height, width = size
+    side = min(size)
+    return (height - side) / 2, (width - side) / 2, side, side

@@ -1,0 +1,114 @@
+"""The change of a pair: what it says of each type, and that both interpreters say the same."""
+
+import math
+import random
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mast_plugin.augmentation import TYPES, Augmentation
+from mast_plugin.change import Change
+from mast_plugin.drawing import draw_view
+from mast_plugin.plan import Plan
+from mast_plugin.route import RoutePolicy
+from mast_plugin.views.torchvision import RoutedViews
+
+SIZE = 16
+NAMES = [name for name in TYPES if name != "color_jitter"]
+
+
+def plan_of(*augmentations):
+    return Plan(SIZE, augmentations, (0.5,) * 3, (0.25,) * 3)
+
+
+def always(name, **settings):
+    return Augmentation(name, 1.0, settings)
+
+
+def numbers(augmentation, applied, size=(40, 20)):
+    return Change(plan_of(augmentation)).of_view({augmentation.name: applied}, size).tolist()
+
+
+def test_a_crop_says_where_its_box_lies_in_the_image():
+    box = {"top_px": 10, "left_px": 0, "height_px": 10, "width_px": 5}
+    expected = [(15 - 20) / 40, (2.5 - 10) / 20, math.log(1 / 4), math.log(1 / 4)]
+    assert numbers(always("crop"), box) == pytest.approx(expected)
+
+
+def test_a_view_without_its_crop_shows_the_centred_square():
+    change = Change(plan_of(always("crop")))
+    assert change.of_view({}, (40, 20)).tolist() == pytest.approx([0, 0, math.log(1 / 2), 0])
+
+
+def test_factors_count_from_one():
+    drawn = {"brightness_factor": 1.2, "contrast_factor": 1, "saturation_factor": 0.5}
+    jitter = numbers(always("color_jitter"), {**drawn, "hue_turns": -0.1})
+    assert jitter == pytest.approx([0.2, 0, -0.5, -0.1])
+
+
+def test_an_erased_box_says_its_centre_and_its_shares_of_the_view():
+    box = {"top_px": 0, "left_px": 8, "height_px": 4, "width_px": 8}
+    expected = [2 / 16 - 0.5, 12 / 16 - 0.5, 4 / 16, 8 / 16]
+    assert numbers(always("erasing"), box) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "crop"])
+def test_what_does_not_act_says_zero(name):
+    plan = plan_of(always(name))
+    assert not Change(plan).of_view({}, (40, 20)).any()
+
+
+def test_a_switch_says_that_it_acts_and_a_flip_nothing():
+    assert numbers(always("grayscale"), {}) == [1.0]
+    assert numbers(always("horizontal_flip"), {}) == []
+    assert Change(plan_of(always("hue"), always("horizontal_flip"))).types == (0,)
+
+
+def test_types_name_the_columns_of_a_route():
+    change = Change(plan_of(always("crop"), always("hue"), always("shear", max_angle_deg=5)))
+    assert change.types == (0, 0, 0, 0, 1, 2, 2)
+
+
+def test_numbers_that_never_vary_are_left_out():
+    assert Change(plan_of(always("crop"), always("hue", max_shift_turns=0))).types == (0,) * 4
+
+
+def test_the_change_is_the_first_views_numbers_minus_the_seconds_in_units_of_their_spread():
+    plan = plan_of(always("crop"), *(Augmentation(name, 0.5) for name in NAMES[1:]))
+    change, rng = Change(plan), random.Random(5)
+    size = (300, 300)
+    views = [change.of_view(draw_view(plan, size, rng), size) for _ in range(6000)]
+    first, second = np.array(views[::2]), np.array(views[1::2])
+    between = change.between(first, second)
+    assert between.shape == (3000, len(change.types)) and between.dtype == np.float32
+    np.testing.assert_allclose(between.std(axis=0), 1, atol=0.12)
+    np.testing.assert_array_equal(between, -change.between(second, first))
+    assert not change.between(first, first).any()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_image_that_two_views_show_alike_has_no_change(name):
+    views = RoutedViews(plan_of(Augmentation(name, 1.0)), RoutePolicy())
+    views.policy = type("Off", (), {"draw": lambda *_: torch.zeros(1, 1, dtype=torch.bool)})()
+    first, second, _, change = views(Image.new("RGB", (30, 20), (200, 10, 90)))
+    assert torch.equal(first, second) and not change.any()
+
+
+def test_many_views_at_once_are_described_as_one_by_one():
+    plan = plan_of(always("crop"), *(Augmentation(name, 0.5) for name in NAMES[1:]))
+    change, rng = Change(plan), random.Random(3)
+    sizes = [(rng.randint(8, 60), rng.randint(8, 60)) for _ in range(50)]
+    drawn = [draw_view(plan, size, rng) for size in sizes]
+    expected = np.array([change.of_view(*each) for each in zip(drawn, sizes, strict=True)])
+    box_names = ("top_px", "left_px", "height_px", "width_px")
+    boxes = np.array([[view["crop"][name] for name in box_names] for view in drawn])
+    joined = {}
+    for name in NAMES[1:]:
+        known = next(view[name] for view in drawn if name in view)
+        joined[name] = {
+            key: np.array([view.get(name, known)[key] for view in drawn]) for key in known
+        }
+        joined[name]["active"] = np.array([name in view for view in drawn])
+    np.testing.assert_allclose(change.of_views(joined, boxes, np.array(sizes)), expected)
