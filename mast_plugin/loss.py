@@ -151,7 +151,7 @@ def mast_loss(
     told: Tensor | None = None,
     change: Tensor | None = None,
     change_types: Tensor | None = None,
-    invariance_weight: float = 25.0,
+    invariance_weight: float = 10.0,
     variance_weight: float = 25.0,
     covariance_weight: float = 1.0,
     capacity_weight: float = 10.0,
@@ -193,7 +193,8 @@ def mast_loss(
         ConfigurationError: A shape, a dtype or an option is not as above. Values are not checked:
             that would make a GPU wait.
 
-    Source: the first three weights are VICReg's, the rest is this project's choice.
+    Source: the weights of variance and covariance are VICReg's, whose invariance weighs 25; the
+    rest is this project's choice.
     """
     check_tensors(z1, z2, masks, route, log_variance)
     check_change(told, change, change_types, route)

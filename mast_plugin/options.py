@@ -44,7 +44,7 @@ class MASTOptions:
     active_prob: float = 0.7
     """p_active, the probability of each type on the other pairs."""
 
-    invariance_weight: float = 25.0
+    invariance_weight: float = 10.0
     variance_weight: float = 25.0
     covariance_weight: float = 1.0
     capacity_weight: float = 10.0

@@ -65,7 +65,12 @@ def configuration(study: dict[str, Any], name: str, images: Path, work: Path) ->
 def variants(study: dict[str, Any]) -> dict[str, Any]:
     """The study's own, and VICReg, its routed control and MAST at every strength and lightness."""
     found = dict(study["variants"])
-    control = {"method_kwargs.masks": "none", "method_kwargs.uncertainty": False}
+    light = {"method_kwargs.sim_loss_weight": study["lightness"]["light"]}
+    control = {
+        "method_kwargs.masks": "none",
+        "method_kwargs.uncertainty": False,
+        "method_kwargs.equivariance_weight": 0.0,
+    }
     for level, (smallest, change, saturation, hue) in study["strengths"].items():
         views = {
             "augmentations.0.crop.min_scale": smallest,
@@ -75,22 +80,15 @@ def variants(study: dict[str, Any]) -> dict[str, Any]:
             "augmentations.0.color_jitter.hue": hue,
         }
         found |= {
-            f"vicreg-{level}": {"recipe": "vicreg", "overrides": views},
+            f"vicreg-{level}": {"recipe": "vicreg", "overrides": {**views, **light}},
             f"vicreg-routed-{level}": {"recipe": "mast", "overrides": {**views, **control}},
             f"mast-{level}": {"recipe": "mast", "overrides": views},
         }
-    switched = {
-        "vicreg-routed": control,
-        "mast": {},
-        "mast-no-masks": {"method_kwargs.masks": "none"},
-        "mast-no-uncertainty": {"method_kwargs.uncertainty": False},
-    }
     for level, weight in study["lightness"].items():
         theirs = {"method_kwargs.sim_loss_weight": weight}
         found[f"vicreg-{level}"] = {"recipe": "vicreg", "overrides": theirs}
-        for method, switches in switched.items():
-            ours = {"method_kwargs.invariance_weight": weight, **switches}
-            found[f"{method}-{level}"] = {"recipe": "mast", "overrides": ours}
+        ours = {"method_kwargs.invariance_weight": weight}
+        found[f"mast-{level}"] = {"recipe": "mast", "overrides": ours}
     return found
 
 
