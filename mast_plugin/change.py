@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -49,10 +50,7 @@ class Change:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        rng = random.Random(0)
-        size = (_SIDE_PX, _SIDE_PX)
-        views = [self.of_view(draw_view(plan, size, rng), size) for _ in range(2 * _PAIRS)]
-        deviations = np.subtract(views[::2], views[1::2]).std(axis=0)
+        deviations = _deviations(plan)
         self._kept = np.flatnonzero(deviations > 1e-6)
         self._units = deviations[self._kept]
         owners = [k for k, each in enumerate(plan.augmentations) for _ in range(_count(each))]
@@ -65,8 +63,7 @@ class Change:
             applied: the types that acted on it, alone.
             size: height and width of the image in pixels.
         """
-        box = [applied["crop"][side] for side in _BOX] if "crop" in applied else _centred(size)
-        return self.of_views(applied, np.array(box), np.array(size))
+        return _of_view(self._plan, applied, size)
 
     def of_views(self, applied: Applied, boxes: Array, sizes: Array) -> Array:
         """Numbers **(..., Q)**, float64, in the order of the plan.
@@ -77,20 +74,7 @@ class Change:
             boxes: **(..., 4)**: top, left, height and width in pixels of what the views show.
             sizes: **(..., 2)**: height and width of the images in pixels.
         """
-        columns: list[Any] = []
-        for augmentation in self._plan.augmentations:
-            drawn = applied.get(augmentation.name)
-            if augmentation.name == "crop":
-                place, shares = _place(boxes, sizes)
-                columns += [*place, *np.log(shares)]
-            elif drawn is None:
-                columns += [0.0] * _count(augmentation)
-            else:
-                acted = drawn.get(ACTIVE, True)
-                values = self._values(augmentation, drawn)
-                columns += [np.where(acted, value, 0.0) for value in values]
-        numbers = np.broadcast_arrays(boxes[..., 0], *columns)[1:]
-        return np.stack(numbers, axis=-1) if columns else np.zeros((*boxes.shape[:-1], 0))
+        return _of_views(self._plan, applied, boxes, sizes)
 
     def between(self, first: Array, second: Array) -> Array:
         """The change **(..., P)**, float32, of the numbers **(..., Q)** of two views."""
@@ -98,21 +82,52 @@ class Change:
         change: Array = (difference / self._units).astype(np.float32)
         return change
 
-    def _values(self, augmentation: Augmentation, drawn: Mapping[str, Any]) -> Sequence[Any]:
-        """A type's numbers where it acts.
 
-        Factors count from one; types with nothing to draw say that they acted; an erased box gives
-        its centre and the shares of its sides.
-        """
-        if augmentation.name in _UNTOLD:
-            return []
-        if augmentation.name == "erasing":
-            box = np.stack([np.asarray(drawn[side], float) for side in _BOX], axis=-1)
-            place, shares = _place(box, np.full(2, self._plan.crop_size))
-            return [*place, *shares]
-        if is_switch(augmentation):
-            return [1.0]
-        return [np.asarray(drawn[name]) - name.endswith("_factor") for name in ranges(augmentation)]
+@cache
+def _deviations(plan: Plan) -> Array:
+    """Standard deviations **(Q,)** of the differences, from seeded draws with every type active."""
+    rng, size = random.Random(0), (_SIDE_PX, _SIDE_PX)
+    views = [_of_view(plan, draw_view(plan, size, rng), size) for _ in range(2 * _PAIRS)]
+    deviations: Array = np.subtract(views[::2], views[1::2]).std(axis=0)
+    return deviations
+
+
+def _of_view(plan: Plan, applied: Applied, size: tuple[int, int]) -> Array:
+    box = [applied["crop"][side] for side in _BOX] if "crop" in applied else _centred(size)
+    return _of_views(plan, applied, np.array(box), np.array(size))
+
+
+def _of_views(plan: Plan, applied: Applied, boxes: Array, sizes: Array) -> Array:
+    counts = [_count(augmentation) for augmentation in plan.augmentations]
+    numbers = np.zeros((*boxes.shape[:-1], sum(counts)))
+    parts = np.split(numbers, np.cumsum(counts)[:-1], axis=-1)
+    for augmentation, part in zip(plan.augmentations, parts, strict=True):
+        drawn = applied.get(augmentation.name)
+        if augmentation.name == "crop":
+            place, shares = _place(boxes, sizes)
+            part[..., :2], part[..., 2:] = place, np.log(shares)
+        elif drawn is not None:
+            acts = drawn.get(ACTIVE, True)
+            for column, value in enumerate(_values(augmentation, drawn, plan)):
+                part[..., column] = acts * value
+    return numbers
+
+
+def _values(augmentation: Augmentation, drawn: Mapping[str, Any], plan: Plan) -> Sequence[Any]:
+    """A type's numbers where it acts.
+
+    Factors count from one; types with nothing to draw say that they acted; an erased box gives its
+    centre and the shares of its sides.
+    """
+    if augmentation.name in _UNTOLD:
+        return []
+    if augmentation.name == "erasing":
+        box = np.stack([np.asarray(drawn[side], float) for side in _BOX], axis=-1)
+        place, shares = _place(box, np.full(2, plan.crop_size))
+        return [*np.moveaxis(place, -1, 0), *np.moveaxis(shares, -1, 0)]
+    if is_switch(augmentation):
+        return [1.0]
+    return [np.asarray(drawn[name]) - name.endswith("_factor") for name in ranges(augmentation)]
 
 
 def _count(augmentation: Augmentation) -> int:
@@ -123,11 +138,10 @@ def _count(augmentation: Augmentation) -> int:
     return 1 if is_switch(augmentation) else len(ranges(augmentation))
 
 
-def _place(boxes: Array, sizes: Array) -> tuple[list[Array], list[Array]]:
-    """Centres from the image's middle, and sides, both as shares of the image's sides."""
+def _place(boxes: Array, sizes: Array) -> tuple[Array, Array]:
+    """Centres from the image's middle, and sides **(..., 2)**, as shares of the image's sides."""
     shares = boxes[..., 2:] / sizes
-    centres = boxes[..., :2] / sizes + shares / 2 - 0.5
-    return [*np.moveaxis(centres, -1, 0)], [*np.moveaxis(shares, -1, 0)]
+    return boxes[..., :2] / sizes + shares / 2 - 0.5, shares
 
 
 def _centred(size: tuple[int, int]) -> tuple[float, float, float, float]:

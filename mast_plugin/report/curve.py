@@ -15,7 +15,15 @@ if TYPE_CHECKING:
 
 Series = tuple[tuple[float, ...], tuple[float, ...]]
 
-_TERMS = ("loss", "invariance", "variance", "covariance", "capacity", "uncertainty")
+_TERMS = (
+    "loss",
+    "invariance",
+    "variance",
+    "covariance",
+    "capacity",
+    "uncertainty",
+    "equivariance",
+)
 _MEASURES = {
     "size": "size: mean mask",
     "effective_dimension": "effective dimension",
