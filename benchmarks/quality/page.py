@@ -20,6 +20,7 @@ PICTURE = DOCS / "images" / "quality-strength.png"
 BEGIN, END = "<!-- quality study: written by benchmarks/quality/page.py -->", "<!-- end -->"
 OWN_TASKS = ("class", "class-10%", "class-1%", "digit")  # the rest need other invariances
 OTHERS = "mean of the others"
+OURS = "mast"
 
 Result = Mapping[str, Any]
 Scores = dict[str, list[dict[str, float]]]
@@ -50,6 +51,8 @@ def stage(name: str, result: Result) -> str:
     for space, protocol in (("backbone", "linear"), ("backbone", "knn"), ("embedding", "linear")):
         scores = accuracies(result, space, protocol)
         lines += [f"{space.capitalize()}, {protocol}, top-1 in %:\n", *table(scores), ""]
+        if space == "backbone" and OURS in scores and len(scores) > 1:
+            lines += [f"{OURS} minus each, seed by seed:\n", *table(lead(scores)), ""]
     return "\n".join([*lines, rates(result), "", ""])
 
 
@@ -76,6 +79,18 @@ def table(scores: Scores) -> list[str]:
         cells = (_cell(estimate([run[task] for run in runs])) for task in tasks)
         lines.append(_row([method, *cells]))
     return lines
+
+
+def lead(scores: Scores) -> Scores:
+    """How far our method is ahead of each other one, for every seed that both were run with."""
+    return {
+        method: [
+            {task: ours[task] - theirs[task] for task in theirs if task in (OTHERS, *OWN_TASKS)}
+            for ours, theirs in zip(scores[OURS], runs, strict=True)
+        ]
+        for method, runs in scores.items()
+        if method != OURS
+    }
 
 
 def rates(result: Result) -> str:
