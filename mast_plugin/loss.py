@@ -156,7 +156,7 @@ def mast_loss(
     covariance_weight: float = 1.0,
     capacity_weight: float = 10.0,
     uncertainty_weight: float = 1.0,
-    equivariance_weight: float = 20.0,
+    equivariance_weight: float = 8.0,
     subspace_share: float = 0.9,
     regulariser_mix: float = 0.5,
     weight_bounds: tuple[float, float] = (0.8, 1.25),

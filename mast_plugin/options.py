@@ -49,7 +49,7 @@ class MASTOptions:
     covariance_weight: float = 1.0
     capacity_weight: float = 10.0
     uncertainty_weight: float = 1.0
-    equivariance_weight: float = 20.0
+    equivariance_weight: float = 8.0
     """Of telling each type's change from outside its mask (without masks, from everywhere)."""
     regulariser_mix: float = 0.5
     """a in [0, 1], how far variance and covariance follow the masks instead of all dimensions."""
