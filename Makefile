@@ -14,7 +14,7 @@ demo: $(INSTALLED)
 	$(VENV)/bin/python main_pretrain.py --config-name mast.yaml
 
 compare: $(INSTALLED)
-	$(VENV)/bin/python main_compare.py "overrides={max_epochs:6}"
+	$(VENV)/bin/python main_compare.py "methods=[simclr,vicreg-light,mast]" "overrides={max_epochs:6}"
 
 test: $(INSTALLED)
 	$(VENV)/bin/python -m pytest
