@@ -3,8 +3,9 @@
 import csv
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from omegaconf import DictConfig
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _KEPT = ("sha256", "configuration", "versions", "hardware")  # of a run's evaluation
 Results = dict[tuple[str, int], "Evaluated"]
+Search = dict[str, list[dict[str, Any]]]
 
 
 def main() -> None:
@@ -51,11 +53,14 @@ class Compared:
             ``report.html``.
         comparison: the table.
         costs: of each method, means over seeds: ``views``, ``minutes``, ``images_per_second``.
+        search: of each method, the candidates that were tried, each with its ``options`` and its
+            ``validation`` accuracy in % (``None`` where its training diverged); empty without one.
     """
 
     folder: Path
     comparison: "Comparison"
     costs: Mapping[str, Mapping[str, float]]
+    search: "Search"
 
     def __str__(self) -> str:
         """The table, and where everything is."""
@@ -77,7 +82,8 @@ def compare(cfg: DictConfig) -> Compared:
     """
     cfg, variants = checked(cfg)
     output = Path(cfg.output)
-    cells = planned(cfg, _searched(cfg, variants), plain(cfg.seeds))
+    variants, search = _searched(cfg, variants)
+    cells = planned(cfg, variants, plain(cfg.seeds))
     for cell in cells.values():
         cell.pretrain()
     shown = (cfg.ours, cfg.seeds[0]) if cfg.report else None
@@ -85,7 +91,8 @@ def compare(cfg: DictConfig) -> Compared:
         key: cell.evaluate({**evaluation_of(cfg), "report": key == shown})
         for key, cell in cells.items()
     }
-    compared = Compared(output, _table(cfg, results, cfg.metric), _costs(cfg, cells))
+    table = _table(cfg, results, cfg.metric)
+    compared = Compared(output, table, _costs(cfg, cells), search)
     _write(cfg, compared, results)
     if cfg.report:
         from mast_plugin.report.comparison_report import report_comparison
@@ -94,23 +101,27 @@ def compare(cfg: DictConfig) -> Compared:
     return compared
 
 
-def _searched(cfg: DictConfig, variants: "list[Variant]") -> "list[Variant]":
+def _searched(cfg: DictConfig, variants: "list[Variant]") -> "tuple[list[Variant], Search]":
     """Give every variant the candidate that is best on a validation split, with the first seed."""
     from mast_plugin.comparison.variant import grid
 
     candidates = grid(plain(cfg.search or {}))
     if len(candidates) == 1:
-        return [variant.changed(candidates[0]) for variant in variants]
+        return [variant.changed(candidates[0]) for variant in variants], {}
     tried = [[variant.changed(candidate) for candidate in candidates] for variant in variants]
     plans = [[planned(cfg, [each], [cfg.seeds[0]]) for each in row] for row in tried]
-    chosen = []
+    chosen, record = [], {}
     for row, cells in zip(tried, plans, strict=True):
         scores = [_validated(cfg, next(iter(cell.values()))) for cell in cells]
         best = max(range(len(row)), key=scores.__getitem__)
         listed = ", ".join(f"{score:.1f}" for score in scores)
         print(f"{row[best].name}: {candidates[best]} is the best in validation ({listed})")
         chosen.append(row[best])
-    return chosen
+        record[row[best].name] = [
+            {"options": options, "validation": score if isfinite(score) else None}
+            for options, score in zip(candidates, scores, strict=True)
+        ]
+    return chosen, record
 
 
 def _validated(cfg: DictConfig, cell: "Cell") -> float:
@@ -167,7 +178,8 @@ def _write(cfg: DictConfig, compared: Compared, results: Results) -> None:
         {"method": method, "seed": seed, **{key: result.header[key] for key in _KEPT}}
         for (method, seed), result in results.items()
     ]
-    content = {"configuration": plain(cfg), "tables": tables, "costs": compared.costs, "runs": runs}
+    content = {"configuration": plain(cfg), "search": compared.search, "tables": tables}
+    content |= {"costs": compared.costs, "runs": runs}
     write_json(folder / "comparison.json", content)
     with (folder / "comparison.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

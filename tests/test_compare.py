@@ -245,6 +245,10 @@ def test_a_search_keeps_what_validation_likes_best(tiny, labelled, tmp_path, hos
     result = compare(OmegaConf.create(given))
     printed = capsys.readouterr().out
     assert "vicreg: {'optimizer.lr': 0.004} is the best in validation" in printed
+    content = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    good, bad = content["search"]["vicreg"]
+    assert [each["options"]["optimizer.lr"] for each in (good, bad)] == [0.004, 1e4]
+    assert 0 < good["validation"] <= 100 and bad["validation"] is None
     assert len(list((tmp_path / "out" / "runs" / "vicreg").glob("*/*.ckpt"))) == 2
     (row,) = result.comparison.rows
     assert row.difference is None

@@ -53,7 +53,7 @@ def stage(name: str, result: Result) -> str:
         lines += [f"{space.capitalize()}, {protocol}, top-1 in %:\n", *table(scores), ""]
         if space == "backbone" and OURS in scores and len(scores) > 1:
             lines += [f"{OURS} minus each, seed by seed:\n", *table(lead(scores)), ""]
-    return "\n".join([*lines, rates(result), "", ""])
+    return "\n".join([*lines, *searched(result), rates(result), "", ""])
 
 
 def accuracies(result: Result, space: str, protocol: str) -> Scores:
@@ -91,6 +91,20 @@ def lead(scores: Scores) -> Scores:
         for method, runs in scores.items()
         if method != OURS
     }
+
+
+def searched(result: Result) -> list[str]:
+    """What a search tried, and what it found."""
+    lines = []
+    for method, candidates in result.get("search", {}).items():
+        tried = ", ".join(
+            f"{', '.join(f'{key} {value:g}' for key, value in each['options'].items())}: "
+            + ("diverged" if each["validation"] is None else f"{each['validation']:.1f}")
+            for each in candidates
+        )
+        lines.append(f"- {method}: {tried}")
+    heading = "Search, mean k-NN accuracy over the tasks on a validation split, in %:\n"
+    return [heading, *lines, ""] if lines else []
 
 
 def rates(result: Result) -> str:
