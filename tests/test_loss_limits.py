@@ -48,6 +48,7 @@ def test_open_masks_make_vicreg(vicreg_loss, shape, dtype, rel):
         *inputs,
         masks=torch.ones(num_types, num_dims),
         route=torch.ones(num_images, num_types, dtype=torch.bool),
+        invariance_weight=25.0,
         capacity_weight=0.0,
     ).loss
     assert ours.item() == pytest.approx(expected.item(), rel=rel)

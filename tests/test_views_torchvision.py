@@ -110,7 +110,7 @@ def test_an_active_type_is_drawn_independently_for_the_two_views():
     "name", sorted(set(TYPES) - {"horizontal_flip", "grayscale", "solarization", "equalization"})
 )
 def test_parameters_differ_between_the_two_views(name):
-    first, second, _ = RoutedViews(plan_of(always(name)), FULL)(picture(40, 40))
+    first, second, *_ = RoutedViews(plan_of(always(name)), FULL)(picture(40, 40))
     assert not torch.equal(first, second)
 
 
@@ -129,14 +129,14 @@ def test_a_certain_type_always_applies():
 def test_a_type_of_probability_zero_never_applies_and_has_no_place_in_the_route():
     image = picture()
     plan = plan_of(Augmentation("horizontal_flip", 0.0), always("translation").scaled(0))
-    *views, route = RoutedViews(plan, FULL)(image)
+    *views, route, _ = RoutedViews(plan, FULL)(image)
     assert all(torch.equal(view, centred(image)) for view in views)
     assert route.shape == (1,)
 
 
 def test_erased_pixels_are_zero_after_normalisation():
     everything = always("erasing", min_area=1, max_area=1, min_ratio=1, max_ratio=1)
-    view, _, _ = RoutedViews(plan_of(everything), FULL)(picture())
+    view, *_ = RoutedViews(plan_of(everything), FULL)(picture())
     assert view.abs().max() <= HALF_LEVEL
 
 
