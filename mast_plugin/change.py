@@ -14,6 +14,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from functools import cache
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ _PAIRS, _SIDE_PX = 1000, 224  # what the units are estimated on; pixels this sma
 
 
 class Change:
-    """Describes the pairs of one plan.
+    """Describes the pairs of one plan; :func:`change_of` makes it once for each.
 
     Each number is given in units of its standard deviation over square images on which its type is
     active. Numbers that never vary are left out.
@@ -50,11 +51,17 @@ class Change:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        deviations = _deviations(plan)
+        counts = [_count(augmentation) for augmentation in plan.augmentations]
+        self._total = sum(counts)
+        ends = accumulate(counts)
+        self._parts = [slice(end - count, end) for count, end in zip(counts, ends, strict=True)]
+        rng, size = random.Random(0), (_SIDE_PX, _SIDE_PX)
+        views = [self.of_view(draw_view(plan, size, rng), size) for _ in range(2 * _PAIRS)]
+        deviations = np.subtract(views[::2], views[1::2]).std(axis=0)
         self._kept = np.flatnonzero(deviations > 1e-6)
         self._units = deviations[self._kept]
-        owners = [k for k, each in enumerate(plan.augmentations) for _ in range(_count(each))]
-        self.types: tuple[int, ...] = tuple(owners[column] for column in self._kept)
+        owners = np.repeat(np.arange(len(counts)), counts)
+        self.types: tuple[int, ...] = tuple(owners[self._kept].tolist())
 
     def of_view(self, applied: Applied, size: tuple[int, int]) -> Array:
         """Numbers **(Q,)** of one view.
@@ -63,7 +70,8 @@ class Change:
             applied: the types that acted on it, alone.
             size: height and width of the image in pixels.
         """
-        return _of_view(self._plan, applied, size)
+        box = [applied["crop"][side] for side in _BOX] if "crop" in applied else _centred(size)
+        return self.of_views(applied, np.array(box), np.array(size))
 
     def of_views(self, applied: Applied, boxes: Array, sizes: Array) -> Array:
         """Numbers **(..., Q)**, float64, in the order of the plan.
@@ -74,7 +82,17 @@ class Change:
             boxes: **(..., 4)**: top, left, height and width in pixels of what the views show.
             sizes: **(..., 2)**: height and width of the images in pixels.
         """
-        return _of_views(self._plan, applied, boxes, sizes)
+        numbers = np.zeros((*boxes.shape[:-1], self._total))
+        for augmentation, place in zip(self._plan.augmentations, self._parts, strict=True):
+            part, drawn = numbers[..., place], applied.get(augmentation.name)
+            if augmentation.name == "crop":
+                centres, shares = _place(boxes, sizes)
+                part[..., :2], part[..., 2:] = centres, np.log(shares)
+            elif drawn is not None:
+                acts = drawn.get(ACTIVE, True)
+                for column, value in enumerate(_values(augmentation, drawn, self._plan)):
+                    part[..., column] = acts * value
+        return numbers
 
     def between(self, first: Array, second: Array) -> Array:
         """The change **(..., P)**, float32, of the numbers **(..., Q)** of two views."""
@@ -84,33 +102,9 @@ class Change:
 
 
 @cache
-def _deviations(plan: Plan) -> Array:
-    """Standard deviations **(Q,)** of the differences, from seeded draws with every type active."""
-    rng, size = random.Random(0), (_SIDE_PX, _SIDE_PX)
-    views = [_of_view(plan, draw_view(plan, size, rng), size) for _ in range(2 * _PAIRS)]
-    deviations: Array = np.subtract(views[::2], views[1::2]).std(axis=0)
-    return deviations
-
-
-def _of_view(plan: Plan, applied: Applied, size: tuple[int, int]) -> Array:
-    box = [applied["crop"][side] for side in _BOX] if "crop" in applied else _centred(size)
-    return _of_views(plan, applied, np.array(box), np.array(size))
-
-
-def _of_views(plan: Plan, applied: Applied, boxes: Array, sizes: Array) -> Array:
-    counts = [_count(augmentation) for augmentation in plan.augmentations]
-    numbers = np.zeros((*boxes.shape[:-1], sum(counts)))
-    parts = np.split(numbers, np.cumsum(counts)[:-1], axis=-1)
-    for augmentation, part in zip(plan.augmentations, parts, strict=True):
-        drawn = applied.get(augmentation.name)
-        if augmentation.name == "crop":
-            place, shares = _place(boxes, sizes)
-            part[..., :2], part[..., 2:] = place, np.log(shares)
-        elif drawn is not None:
-            acts = drawn.get(ACTIVE, True)
-            for column, value in enumerate(_values(augmentation, drawn, plan)):
-                part[..., column] = acts * value
-    return numbers
+def change_of(plan: Plan) -> Change:
+    """The plan's :class:`Change`, whose units take a quarter of a second to estimate."""
+    return Change(plan)
 
 
 def _values(augmentation: Augmentation, drawn: Mapping[str, Any], plan: Plan) -> Sequence[Any]:

@@ -9,7 +9,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from mast_plugin.change import Change
+from mast_plugin.change import change_of
 from mast_plugin.configuration import plain
 from mast_plugin.data import normalisation
 from mast_plugin.distributed import gather, require_equal_batches
@@ -63,7 +63,7 @@ class MAST(_host.Method):  # type: ignore[misc, name-defined]
             mask_spread=options.mask_spread,
             masks=options.masks,
             uncertainty=options.uncertainty,
-            change_types=Change(self.plan).types if options.equivariance_weight > 0 else (),
+            change_types=change_of(self.plan).types if options.equivariance_weight > 0 else (),
         )
         self.subspaces = SubspaceMeter(self.plan.types)
 
@@ -167,7 +167,10 @@ class MAST(_host.Method):  # type: ignore[misc, name-defined]
         ``route`` is joined already, ``feats``, ``z`` and ``change`` are this process's.
         """
         log_variance = self.head.log_variance(*feats)
-        told = self.head.told_change(*z)
+        told, outside = self.head.told_change(*z), {}
+        if told is not None:
+            outside = {"told": gather(told), "change": gather(change)}
+            outside["change_types"] = self.head.change_types
         options = self.options
         return mast_loss(
             gather(z[0]),
@@ -175,9 +178,7 @@ class MAST(_host.Method):  # type: ignore[misc, name-defined]
             masks=self.head.masks,
             route=route,
             log_variance=None if log_variance is None else gather(log_variance),
-            told=None if told is None else gather(told),
-            change=None if told is None else gather(change),
-            change_types=None if told is None else self.head.change_types,
+            **outside,
             invariance_weight=options.invariance_weight,
             variance_weight=options.variance_weight,
             covariance_weight=options.covariance_weight,

@@ -435,18 +435,24 @@ def test_the_engine_says_which_epoch_it_is(host, files, monkeypatch):
 
 
 def test_the_change_is_that_of_what_the_views_show(tmp_path):
-    """Images whose two colours say where a crop lies; changes of grey and of size are seen, too."""
-    rows, columns = np.mgrid[0:24, 0:30]
-    picture = np.stack([10 * rows, 8 * columns, 0 * rows], axis=-1).astype(np.uint8)
+    """Images whose two colours say where a crop lies, through both interpreters."""
+    rows, columns = np.mgrid[0:16, 0:32]
+    picture = Image.fromarray(
+        np.stack([15 * rows, 7 * columns, 0 * rows], axis=-1).astype(np.uint8)
+    )
     (tmp_path / "ant").mkdir()
-    for number in range(40):
-        Image.fromarray(picture).save(tmp_path / "ant" / f"{number:02}.png")
-    plan = Plan(8, (Augmentation("crop", 1.0, {"min_scale": 0.3}),), (0,) * 3, (1,) * 3)
+    for number in range(60):
+        picture.save(tmp_path / "ant" / f"{number:02}.png")
+    plan = Plan(8, (Augmentation("crop", 1.0, {"min_scale": 0.2}),), (0,) * 3, (1,) * 3)
     views = RoutedViews(plan, RoutePolicy(0.5, 0.5))
     source = Files(ImageFolder(str(tmp_path)).samples)
-    for _, (first, second, _, change), _ in loader(source, batch_size=40, views=views):
-        centres = [view.mean((2, 3)) * 255 / torch.tensor([10, 8, 1]) for view in (first, second)]
-        moved = (centres[0] - centres[1])[:, :2] / torch.tensor([24, 30])
+    ((_, of_dali, _),) = loader(source, batch_size=60, views=views)
+    torch.manual_seed(0)
+    of_pil = [torch.stack(each) for each in zip(*(views(picture) for _ in range(60)), strict=True)]
+    for first, second, _, change in (of_dali, of_pil):
+        centres = [view.mean((2, 3)) * 255 / torch.tensor([15, 7, 1]) for view in (first, second)]
+        moved = (centres[0] - centres[1])[:, :2] / torch.tensor([16, 32])
         slopes = (moved * change[:, :2]).sum(0) / change[:, :2].square().sum(0)
         torch.testing.assert_close(moved, slopes * change[:, :2], rtol=0, atol=0.03)
         assert (slopes > 0.05).all()
+        torch.testing.assert_close(slopes[0], slopes[1], rtol=0.1, atol=0)  # the same unit

@@ -71,6 +71,8 @@ def variants(study: dict[str, Any]) -> dict[str, Any]:
         "method_kwargs.uncertainty": False,
         "method_kwargs.equivariance_weight": 0.0,
     }
+    found["vicreg15"] = {"recipe": "vicreg15", "overrides": light}
+    found["vicreg-routed15"] = {"recipe": "mast15", "overrides": control}
     for level, (smallest, change, saturation, hue) in study["strengths"].items():
         views = {
             "augmentations.0.crop.min_scale": smallest,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
-from mast_plugin.change import Change
+from mast_plugin.change import change_of
 from mast_plugin.dali.draw import Drawn, Draws
 from mast_plugin.dali.graph import build_pipeline
 from mast_plugin.dali.source import Indexes, Source, faulty
@@ -69,7 +69,7 @@ class DALILoader:
         self.seed = seed
         self.device = device
         self.num_threads = max(1, num_threads)
-        self._change = None if draws.policy is None else Change(draws.plans[0])
+        self._change = None if draws.policy is None else change_of(draws.plans[0])
         self._epoch = 0
         self._pipeline: Any = None
         self._pending: Iterator[tuple[Sequence[Any], _Meta]] = iter(())

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mast_plugin.errors import DataError
+from mast_plugin.loss import SCALARS
 from mast_plugin.report.figure import line, new_figure, readable, styled
 
 if TYPE_CHECKING:
@@ -15,15 +16,6 @@ if TYPE_CHECKING:
 
 Series = tuple[tuple[float, ...], tuple[float, ...]]
 
-_TERMS = (
-    "loss",
-    "invariance",
-    "variance",
-    "covariance",
-    "capacity",
-    "uncertainty",
-    "equivariance",
-)
 _MEASURES = {
     "size": "size: mean mask",
     "effective_dimension": "effective dimension",
@@ -110,7 +102,7 @@ def _number(text: object) -> float | None:
 
 
 def _terms(columns: Mapping[str, Series], ending: str) -> dict[str, Series]:
-    names = [f"mast/{term}{ending}" for term in _TERMS]
+    names = [f"mast/{term}{ending}" for term in SCALARS]
     # Baselines name their terms train_<what>, and the two accuracies are in every run's metrics.
     names += sorted(name for name in columns if name.startswith("train_") and name.endswith(ending))
     names += [name for name in ("val_loss", "val_acc1") if ending == "_epoch"]

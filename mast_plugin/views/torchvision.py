@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import functional as F
 
-from mast_plugin.change import Change
+from mast_plugin.change import change_of
 from mast_plugin.check import whole_number
 from mast_plugin.drawing import draw_view
 from mast_plugin.errors import ConfigurationError, DataError
@@ -38,7 +38,7 @@ class RoutedViews:
     def __init__(self, plan: Plan, policy: RoutePolicy) -> None:
         self.plan = plan
         self.policy = policy
-        self.change = Change(plan)
+        self.change = change_of(plan)
         self._to_tensor = _Normalise(plan.mean, plan.std)
 
     def __call__(self, image: Image.Image) -> list[Tensor]:
