@@ -52,7 +52,8 @@ def stage(name: str, result: Result) -> str:
         scores = accuracies(result, space, protocol)
         lines += [f"{space.capitalize()}, {protocol}, top-1 in %:\n", *table(scores), ""]
         if space == "backbone" and OURS in scores and len(scores) > 1:
-            lines += [f"{OURS} minus each, seed by seed:\n", *table(lead(scores)), ""]
+            lines += [f"{OURS} minus each, seed by seed{_legend(seeds)}:\n"]
+            lines += [*table(lead(scores), marked=True), ""]
     return "\n".join([*lines, *searched(result), rates(result), "", ""])
 
 
@@ -70,13 +71,13 @@ def accuracies(result: Result, space: str, protocol: str) -> Scores:
     return found
 
 
-def table(scores: Scores) -> list[str]:
-    """Methods by tasks, in Markdown."""
+def table(scores: Scores, marked: bool = False) -> list[str]:
+    """Methods by tasks, in Markdown; what differs from zero beyond its interval bold if marked."""
     tasks = list(next(iter(scores.values()))[0])
     head = ["method", *tasks]
     lines = [_row(head), _row(["---"] * len(head))]
     for method, runs in scores.items():
-        cells = (_cell(estimate([run[task] for run in runs])) for task in tasks)
+        cells = (_cell(estimate([run[task] for run in runs]), marked) for task in tasks)
         lines.append(_row([method, *cells]))
     return lines
 
@@ -120,9 +121,16 @@ def rates(result: Result) -> str:
     return f"Learning rates, and minutes of a run beside other work: {', '.join(listed)}."
 
 
-def _cell(found: Estimate) -> str:
-    margin = "" if found.high is None else f" ± {found.high - found.mean:.1f}"
-    return f"{found.mean:.1f}{margin}"
+def _cell(found: Estimate, marked: bool) -> str:
+    if found.high is None:
+        return f"{found.mean:.1f}"
+    margin = found.high - found.mean
+    text = f"{found.mean:.1f} ± {margin:.1f}"
+    return f"**{text}**" if marked and abs(found.mean) > margin else text
+
+
+def _legend(seeds: str) -> str:
+    return " (bold: the interval leaves out zero)" if " " in seeds else ""
 
 
 def _row(cells: Iterable[str]) -> str:

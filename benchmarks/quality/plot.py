@@ -11,10 +11,13 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-METHODS = ("vicreg", "vicreg-routed", "mast")
+METHODS = {"vicreg": "vicreg-light", "vicreg-routed": "vicreg-routed", "mast": "mast"}
+"""What the stage ``strength`` calls a method, and its name at the usual strength."""
 LEVELS = ("weak", "usual", "strong", "strongest")
+MANY = "15 types"  # of the usual strength, so not on the line of the levels
 OWN, OTHERS = "class", "mean of the others"
-Accuracies = Callable[[dict[str, Any], str, str], dict[str, list[dict[str, float]]]]
+Scores = dict[str, list[dict[str, float]]]
+Accuracies = Callable[[dict[str, Any], str, str], Scores]
 
 
 def draw_strength(results: dict[str, Any], accuracies: Accuracies, path: Path) -> None:
@@ -32,16 +35,23 @@ def draw_strength(results: dict[str, Any], accuracies: Accuracies, path: Path) -
         others = accuracies(results["strength"], space, "linear")
         for axis, task in zip(row, (OWN, OTHERS), strict=True):
             for method in METHODS:
-                runs = {
-                    level: usual[method] if level == "usual" else others[f"{method}-{level}"]
-                    for level in LEVELS
-                }
-                heights = [mean(run[task] for run in runs[level]) for level in LEVELS]
-                axis.plot(LEVELS, heights, marker="o", label=method)
+                heights = [_height(task, runs) for runs in _by_level(method, usual, others)]
+                (line,) = axis.plot(LEVELS, heights[:-1], marker="o", label=method)
+                axis.plot([MANY], heights[-1:], marker="D", color=line.get_color())
             _label(axis, space, task)
     axes[0, 0].legend()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
+
+
+def _by_level(method: str, usual: Scores, others: Scores) -> list[list[dict[str, float]]]:
+    """A method's runs at every level, and with many types."""
+    named = {"usual": usual[METHODS[method]], MANY: others[f"{method}15"]}
+    return [named.get(level) or others[f"{method}-{level}"] for level in (*LEVELS, MANY)]
+
+
+def _height(task: str, runs: list[dict[str, float]]) -> float:
+    return mean(run[task] for run in runs)
 
 
 def _common(usual: dict[str, Any], strength: dict[str, Any]) -> dict[str, Any]:
