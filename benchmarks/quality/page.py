@@ -5,10 +5,13 @@ python benchmarks/quality/page.py
 
 import json
 from collections.abc import Iterable, Mapping
+from math import sqrt
 from pathlib import Path
+from statistics import fmean, variance
 from typing import Any
 
 from plot import draw_strength
+from scipy.stats import t
 
 from mast_plugin.comparison.estimate import estimate
 from mast_plugin.report.content import Estimate
@@ -20,9 +23,11 @@ PICTURE = DOCS / "images" / "quality-strength.png"
 BEGIN, END = "<!-- quality study: written by benchmarks/quality/page.py -->", "<!-- end -->"
 OWN_TASKS = ("class", "class-10%", "class-1%", "digit")  # the rest need other invariances
 OTHERS = "mean of the others"
-OURS = "mast"
+OURS, NOISE = "mast", "noise"
+REPEATED = "cifar"  # the stage whose seeds tell how far two runs of one seed may be apart
 
 Result = Mapping[str, Any]
+Scored = Mapping[str, float]
 Scores = dict[str, list[dict[str, float]]]
 """Method to its runs, by seed, each with task to accuracy in percent."""
 
@@ -30,7 +35,8 @@ Scores = dict[str, list[dict[str, float]]]
 def main() -> None:
     """Write the tables between the two marks."""
     results = {path.stem: json.loads(path.read_text()) for path in sorted(HERE.glob("results/*"))}
-    parts = [stage(name, result) for name, result in results.items() if "runs" in result]
+    staged = {name: result for name, result in results.items() if "runs" in result}
+    parts = [stage(name, result, staged[REPEATED]) for name, result in staged.items()]
     if {"cifar", "strength"} <= results.keys():
         draw_strength(results, accuracies, PICTURE)
         parts.append(f"![accuracy against strength](images/{PICTURE.name})\n\n")
@@ -41,8 +47,14 @@ def main() -> None:
     PAGE.write_text(content, encoding="utf-8")
 
 
-def stage(name: str, result: Result) -> str:
-    """One stage: what was run, and a table for each protocol of the backbone."""
+def stage(name: str, result: Result, repeated: Result) -> str:
+    """One stage: what was run, and a table for each protocol of the backbone.
+
+    Args:
+        name: of the stage.
+        result: what it found.
+        repeated: another's, of several seeds, which a stage of one seed on its images needs.
+    """
     cfg = result["configuration"]
     seeds, methods = (" ".join(map(str, cfg[key])) for key in ("seeds", "methods"))
     search = "" if cfg["search"] else " --no-search"
@@ -51,9 +63,8 @@ def stage(name: str, result: Result) -> str:
     for space, protocol in (("backbone", "linear"), ("backbone", "knn"), ("embedding", "linear")):
         scores = accuracies(result, space, protocol)
         lines += [f"{space.capitalize()}, {protocol}, top-1 in %:\n", *table(scores), ""]
-        if space == "backbone" and OURS in scores and len(scores) > 1:
-            lines += [f"{OURS} minus each, seed by seed{_legend(seeds)}:\n"]
-            lines += [*table(lead(scores), marked=True), ""]
+        if space == "backbone" and rivals(scores):
+            lines += led(scores, accuracies(repeated, space, protocol), cfg)
     return "\n".join([*lines, *searched(result), rates(result), "", ""])
 
 
@@ -63,35 +74,79 @@ def accuracies(result: Result, space: str, protocol: str) -> Scores:
     prefix = f"{space} {protocol} "
     for run in result["runs"]:
         scores = {k.removeprefix(prefix): v for k, v in run["top1"].items() if k.startswith(prefix)}
-        others = [value for task, value in scores.items() if task not in OWN_TASKS]
         own = {task: value for task, value in scores.items() if task in OWN_TASKS}
         rest = {task: value for task, value in scores.items() if task not in OWN_TASKS}
-        mean = {OTHERS: sum(others) / len(others)}
+        mean = {OTHERS: fmean(rest.values())}
         found.setdefault(run["method"], []).append({**own, **mean, **rest})
     return found
 
 
-def table(scores: Scores, marked: bool = False) -> list[str]:
-    """Methods by tasks, in Markdown; what differs from zero beyond its interval bold if marked."""
+def led(scores: Scores, repeated: Scores, cfg: Mapping[str, Any]) -> list[str]:
+    """How far our method is ahead of its rivals, and what of that is not noise."""
+    if len(cfg["seeds"]) > 1:
+        heading = f"{OURS} minus each, seed by seed (bold: the interval leaves out zero):\n"
+        return [heading, *table(lead(scores), marked=True), ""]
+    if not cfg["recipes"]:  # the embedded dataset
+        return [f"{OURS} minus each:\n", *table(lead(scores)), ""]
+    heading = (
+        f"{OURS} minus each (bold: further than {NOISE}, how far two seeds of one method are apart "
+        f"in 19 of 20 cases, from the stage {REPEATED}):\n"
+    )
+    margins = noise(repeated)
+    return [heading, *table({**lead(scores), NOISE: [margins]}, margins=margins), ""]
+
+
+def noise(repeated: Scores) -> dict[str, float]:
+    """What the difference of two runs of one method exceeds once in twenty, by task.
+
+    The variance over seeds is pooled over the methods.
+    """
+    many = [runs for runs in repeated.values() if len(runs) > 1]
+    quantile = t.ppf(0.975, sum(len(runs) - 1 for runs in many))
+    return {
+        task: quantile * sqrt(2 * fmean(variance(run[task] for run in runs) for runs in many))
+        for task in many[0][0]
+        if task in (OTHERS, *OWN_TASKS)
+    }
+
+
+def table(scores: Scores, marked: bool = False, margins: Scored | None = None) -> list[str]:
+    """Methods by tasks, in Markdown.
+
+    Args:
+        scores: one row for each method.
+        marked: bold where the interval leaves out zero.
+        margins: bold what is further from zero than its task's.
+    """
     tasks = list(next(iter(scores.values()))[0])
     head = ["method", *tasks]
     lines = [_row(head), _row(["---"] * len(head))]
     for method, runs in scores.items():
-        cells = (_cell(estimate([run[task] for run in runs]), marked) for task in tasks)
+        found = {task: estimate([run[task] for run in runs]) for task in tasks}
+        cells = (_cell(found[task], marked, (margins or {}).get(task)) for task in tasks)
         lines.append(_row([method, *cells]))
     return lines
 
 
 def lead(scores: Scores) -> Scores:
-    """How far our method is ahead of each other one, for every seed that both were run with."""
+    """How far our method is ahead of each of its rivals, for every seed that both were run with."""
     return {
         method: [
-            {task: ours[task] - theirs[task] for task in theirs if task in (OTHERS, *OWN_TASKS)}
-            for ours, theirs in zip(scores[OURS], runs, strict=True)
+            {task: mine[task] - theirs[task] for task in theirs if task in (OTHERS, *OWN_TASKS)}
+            for mine, theirs in zip(scores[ours], scores[method], strict=True)
         ]
-        for method, runs in scores.items()
-        if method != OURS
+        for method, ours in rivals(scores).items()
     }
+
+
+def rivals(methods: Iterable[str]) -> dict[str, str]:
+    """What each other method is compared with: ours, or else ours at the same level."""
+    names = list(methods)
+    if OURS in names:
+        return {name: OURS for name in names if name != OURS}
+    levels = [name.removeprefix(OURS) for name in names if name.startswith(OURS)]
+    others = [name for name in names if not name.startswith(OURS)]
+    return {name: f"{OURS}{level}" for level in levels for name in others if name.endswith(level)}
 
 
 def searched(result: Result) -> list[str]:
@@ -121,16 +176,13 @@ def rates(result: Result) -> str:
     return f"Learning rates, and minutes of a run beside other work: {', '.join(listed)}."
 
 
-def _cell(found: Estimate, marked: bool) -> str:
-    if found.high is None:
-        return f"{found.mean:.1f}"
-    margin = found.high - found.mean
-    text = f"{found.mean:.1f} ± {margin:.1f}"
-    return f"**{text}**" if marked and abs(found.mean) > margin else text
-
-
-def _legend(seeds: str) -> str:
-    return " (bold: the interval leaves out zero)" if " " in seeds else ""
+def _cell(found: Estimate, marked: bool, margin: float | None) -> str:
+    text = f"{found.mean:.1f}"
+    if found.high is not None:
+        own = found.high - found.mean
+        text += f" ± {own:.1f}"
+        margin = own if marked else None
+    return f"**{text}**" if margin is not None and abs(found.mean) > margin else text
 
 
 def _row(cells: Iterable[str]) -> str:
