@@ -33,13 +33,12 @@ Scores = dict[str, list[dict[str, float]]]
 
 
 def main() -> None:
-    """Write the tables between the two marks."""
+    """Write the tables between the two marks, and draw the plot beside them."""
     results = {path.stem: json.loads(path.read_text()) for path in sorted(HERE.glob("results/*"))}
     staged = {name: result for name, result in results.items() if "runs" in result}
     parts = [stage(name, result, staged[REPEATED]) for name, result in staged.items()]
     if {"cifar", "strength"} <= results.keys():
         draw_strength(results, accuracies, PICTURE)
-        parts.append(f"![accuracy against strength](images/{PICTURE.name})\n\n")
     page = PAGE.read_text(encoding="utf-8")
     before, _, rest = page.partition(BEGIN)
     after = rest.partition(END)[2]
@@ -59,7 +58,8 @@ def stage(name: str, result: Result, repeated: Result) -> str:
     seeds, methods = (" ".join(map(str, cfg[key])) for key in ("seeds", "methods"))
     search = "" if cfg["search"] else " --no-search"
     command = f"study.py IMAGES WORK --stages {name} --seeds {seeds} --methods {methods}{search}"
-    lines = [f"## Study: {name}\n", f"`{command}`; 95 % intervals over the seeds.\n"]
+    intervals = "; 95 % intervals over the seeds" if len(cfg["seeds"]) > 1 else ""
+    lines = [f"## Study: {name}\n", f"`{command}`{intervals}.\n"]
     for space, protocol in (("backbone", "linear"), ("backbone", "knn"), ("embedding", "linear")):
         scores = accuracies(result, space, protocol)
         lines += [f"{space.capitalize()}, {protocol}, top-1 in %:\n", *table(scores), ""]

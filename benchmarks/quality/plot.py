@@ -39,7 +39,7 @@ def draw_strength(results: dict[str, Any], accuracies: Accuracies, path: Path) -
                 (line,) = axis.plot(LEVELS, heights[:-1], marker="o", label=method)
                 axis.plot([MANY], heights[-1:], marker="D", color=line.get_color())
             _label(axis, space, task)
-    axes[0, 0].legend()
+    axes[0, 1].legend(loc="lower right")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
 
