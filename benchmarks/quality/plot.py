@@ -39,7 +39,8 @@ def draw_strength(results: dict[str, Any], accuracies: Accuracies, path: Path) -
                 (line,) = axis.plot(LEVELS, heights[:-1], marker="o", label=method)
                 axis.plot([MANY], heights[-1:], marker="D", color=line.get_color())
             _label(axis, space, task)
-    axes[0, 1].legend(loc="lower right")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(METHODS))
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
 
