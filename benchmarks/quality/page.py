@@ -4,7 +4,7 @@ python benchmarks/quality/page.py
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from math import sqrt
 from pathlib import Path
 from statistics import fmean, variance
@@ -28,7 +28,8 @@ REPEATED = "cifar"  # the stage whose seeds tell how far two runs of one seed ma
 
 Result = Mapping[str, Any]
 Scored = Mapping[str, float]
-Scores = dict[str, list[dict[str, float]]]
+Runs = list[dict[str, float]]
+Scores = dict[str, Runs]
 """Method to its runs, by seed, each with task to accuracy in percent."""
 
 
@@ -36,7 +37,8 @@ def main() -> None:
     """Write the tables between the two marks, and draw the plot beside them."""
     results = {path.stem: json.loads(path.read_text()) for path in sorted(HERE.glob("results/*"))}
     staged = {name: result for name, result in results.items() if "runs" in result}
-    parts = [stage(name, result, staged[REPEATED]) for name, result in staged.items()]
+    repeated = staged.get(REPEATED)
+    parts = [stage(name, result, repeated) for name, result in staged.items()]
     if {"cifar", "strength"} <= results.keys():
         draw_strength(results, accuracies, PICTURE)
     page = PAGE.read_text(encoding="utf-8")
@@ -46,13 +48,13 @@ def main() -> None:
     PAGE.write_text(content, encoding="utf-8")
 
 
-def stage(name: str, result: Result, repeated: Result) -> str:
+def stage(name: str, result: Result, repeated: Result | None) -> str:
     """One stage: what was run, and a table for each protocol of the backbone.
 
     Args:
         name: of the stage.
         result: what it found.
-        repeated: another's, of several seeds, which a stage of one seed on its images needs.
+        repeated: another's, of several seeds, if it was run: what of one seed's is noise.
     """
     cfg = result["configuration"]
     seeds, methods = (" ".join(map(str, cfg[key])) for key in ("seeds", "methods"))
@@ -64,7 +66,8 @@ def stage(name: str, result: Result, repeated: Result) -> str:
         scores = accuracies(result, space, protocol)
         lines += [f"{space.capitalize()}, {protocol}, top-1 in %:\n", *table(scores), ""]
         if space == "backbone" and rivals(scores):
-            lines += led(scores, accuracies(repeated, space, protocol), cfg)
+            many = accuracies(repeated, space, protocol) if repeated else {}
+            lines += led(scores, many, cfg)
     return "\n".join([*lines, *searched(result), rates(result), "", ""])
 
 
@@ -86,22 +89,22 @@ def led(scores: Scores, repeated: Scores, cfg: Mapping[str, Any]) -> list[str]:
     if len(cfg["seeds"]) > 1:
         heading = f"{OURS} minus each, seed by seed (bold: the interval leaves out zero):\n"
         return [heading, *table(lead(scores), marked=True), ""]
-    if not cfg["recipes"]:  # the embedded dataset
+    many = [runs for runs in repeated.values() if len(runs) > 1]
+    if not many or not cfg["recipes"]:  # on the embedded dataset seeds differ otherwise
         return [f"{OURS} minus each:\n", *table(lead(scores)), ""]
     heading = (
-        f"{OURS} minus each (bold: further than {NOISE}, how far two seeds of one method are apart "
+        f"{OURS} minus each (bold: further than {NOISE}, what two seeds of one method stay within "
         f"in 19 of 20 cases, from the stage {REPEATED}):\n"
     )
-    margins = noise(repeated)
+    margins = noise(many)
     return [heading, *table({**lead(scores), NOISE: [margins]}, margins=margins), ""]
 
 
-def noise(repeated: Scores) -> dict[str, float]:
+def noise(many: Sequence[Runs]) -> dict[str, float]:
     """What the difference of two runs of one method exceeds once in twenty, by task.
 
-    The variance over seeds is pooled over the methods.
+    The variance over seeds is pooled over the methods, whose runs these are.
     """
-    many = [runs for runs in repeated.values() if len(runs) > 1]
     quantile = t.ppf(0.975, sum(len(runs) - 1 for runs in many))
     return {
         task: quantile * sqrt(2 * fmean(variance(run[task] for run in runs) for runs in many))
