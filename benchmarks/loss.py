@@ -23,8 +23,10 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from mast_plugin import mast_loss
+from mast_plugin.equivariance import told_change
 
 Step = Callable[[], Tensor]
+NUMBERS = 2  # of a type's change, as many as the usual five have on average
 
 
 def main() -> None:
@@ -65,7 +67,17 @@ def losses(num_images: int, num_dims: int, types: list[int]) -> list[Step]:
         masks = torch.sigmoid(torch.randn(num_types, num_dims) + 2).requires_grad_()
         route = torch.rand(num_images, num_types) < 0.7
         u = torch.randn(num_images, num_types, requires_grad=True)
-        return lambda: mast_loss(z1, z2, masks=masks, route=route, log_variance=u).loss
+        change_types = torch.arange(num_types).repeat_interleave(NUMBERS)
+        change = torch.randn(num_images, len(change_types))
+        reader = torch.randn(len(change_types), num_dims).div(num_dims).requires_grad_()
+
+        def step() -> Tensor:
+            told = told_change(z1, z2, masks, change_types, reader)
+            outside = {"told": told, "change": change, "change_types": change_types}
+            terms = mast_loss(z1, z2, masks=masks, route=route, log_variance=u, **outside)
+            return terms.loss
+
+        return step
 
     return [lambda: vicreg_loss_func(z1, z2), *(mast(num_types) for num_types in types)]
 
