@@ -31,7 +31,9 @@ Applied = Mapping[str, Mapping[str, Any]]
 ACTIVE = "active"
 """Of many views at once: what stands, among what was drawn, for whether the type acts at all."""
 
+_HUE = "hue_turns"  # the only number that comes round: after one turn, colours are as before
 _BOX = ("top_px", "left_px", "height_px", "width_px")
+_SIDES = ("centre_y", "centre_x", "height", "width")
 _UNTOLD = ("horizontal_flip",)
 _PAIRS, _SIDE_PX = 1000, 224  # what the units are estimated on; pixels this small hardly round
 
@@ -40,7 +42,8 @@ class Change:
     """Describes the pairs of one plan; :func:`change_of` makes it once for each.
 
     Each number is given in units of its standard deviation over square images on which its type is
-    active. Numbers that never vary are left out.
+    active. Numbers that never vary are left out. Of two hues the shorter way round the colour wheel
+    counts, at most half a turn.
 
     Args:
         plan: the K types, in the order of a route's columns.
@@ -51,13 +54,15 @@ class Change:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        counts = [_count(augmentation) for augmentation in plan.augmentations]
+        named = [_names(augmentation) for augmentation in plan.augmentations]
+        counts = [len(names) for names in named]
         self._total = sum(counts)
         ends = accumulate(counts)
         self._parts = [slice(end - count, end) for count, end in zip(counts, ends, strict=True)]
+        self._hues = np.array([name == _HUE for names in named for name in names], dtype=bool)
         rng, size = random.Random(0), (_SIDE_PX, _SIDE_PX)
         views = [self.of_view(draw_view(plan, size, rng), size) for _ in range(2 * _PAIRS)]
-        deviations = np.subtract(views[::2], views[1::2]).std(axis=0)
+        deviations = self._difference(np.array(views[::2]), np.array(views[1::2])).std(axis=0)
         self._kept = np.flatnonzero(deviations > 1e-6)
         self._units = deviations[self._kept]
         owners = np.repeat(np.arange(len(counts)), counts)
@@ -96,9 +101,15 @@ class Change:
 
     def between(self, first: Array, second: Array) -> Array:
         """The change **(..., P)**, float32, of the numbers **(..., Q)** of two views."""
-        difference = (first - second)[..., self._kept]
+        difference = self._difference(first, second)[..., self._kept]
         change: Array = (difference / self._units).astype(np.float32)
         return change
+
+    def _difference(self, first: Array, second: Array) -> Array:
+        """First minus second; of hues the shorter way round, which is all that two views show."""
+        difference: Array = first - second
+        difference[..., self._hues] -= np.round(difference[..., self._hues])
+        return difference
 
 
 @cache
@@ -124,12 +135,13 @@ def _values(augmentation: Augmentation, drawn: Mapping[str, Any], plan: Plan) ->
     return [np.asarray(drawn[name]) - name.endswith("_factor") for name in ranges(augmentation)]
 
 
-def _count(augmentation: Augmentation) -> int:
+def _names(augmentation: Augmentation) -> Sequence[str]:
+    """What a type's numbers are."""
     if augmentation.name in _UNTOLD:
-        return 0
+        return ()
     if augmentation.name in ("crop", "erasing"):
-        return 4
-    return 1 if is_switch(augmentation) else len(ranges(augmentation))
+        return _SIDES
+    return (ACTIVE,) if is_switch(augmentation) else tuple(ranges(augmentation))
 
 
 def _place(boxes: Array, sizes: Array) -> tuple[Array, Array]:

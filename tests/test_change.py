@@ -13,6 +13,7 @@ from mast_plugin.change import Change
 from mast_plugin.drawing import draw_view
 from mast_plugin.plan import Plan
 from mast_plugin.route import RoutePolicy
+from mast_plugin.views.pil import apply
 from mast_plugin.views.torchvision import RoutedViews
 
 SIZE = 16
@@ -86,6 +87,31 @@ def test_the_change_is_the_first_views_numbers_minus_the_seconds_in_units_of_the
     np.testing.assert_allclose(between.std(axis=0), 1, atol=0.12)
     np.testing.assert_array_equal(between, -change.between(second, first))
     assert not change.between(first, first).any()
+
+
+@pytest.mark.parametrize(
+    ("turns", "shown"), [((0.45, -0.45), -0.1), ((-0.4, 0.5), 0.1), ((0.2, -0.1), 0.3)]
+)
+def test_hues_differ_by_the_shorter_way_round(turns, shown):
+    jitter = always("color_jitter", hue=0.5)
+    change = Change(plan_of(jitter))
+    still = {"brightness_factor": 1, "contrast_factor": 1, "saturation_factor": 1}
+    told = [
+        change.of_view({"color_jitter": {**still, "hue_turns": each}}, (40, 20))
+        for each in (*turns, shown, 0)
+    ]
+    np.testing.assert_allclose(change.between(*told[:2]), change.between(*told[2:]), atol=1e-6)
+
+
+def test_hues_half_a_turn_either_way_show_one_image_and_no_change():
+    hue = always("hue", max_shift_turns=0.5)
+    plan = plan_of(hue)
+    change, image = Change(plan), Image.new("RGB", (SIZE, SIZE), (200, 10, 90))
+    either = [{"hue_turns": turns} for turns in (0.5, -0.5)]
+    first, second = (np.asarray(apply(image, "hue", each, plan), int) for each in either)
+    assert np.abs(first - second).max() <= 12  # of 255: two of the 256 steps of a hue
+    told = [change.of_view({"hue": each}, (SIZE, SIZE)) for each in either]
+    assert told[0].any() and not change.between(*told).any()
 
 
 @pytest.mark.parametrize("name", NAMES)
