@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mast_plugin.augmentation import Augmentation
-from mast_plugin.drawing import draw_view, is_switch, ranges
+from mast_plugin.drawing import HUE, draw_view, is_switch, ranges
 from mast_plugin.plan import Plan
 
 Array = npt.NDArray[Any]
@@ -31,7 +31,6 @@ Applied = Mapping[str, Mapping[str, Any]]
 ACTIVE = "active"
 """Of many views at once: what stands, among what was drawn, for whether the type acts at all."""
 
-_HUE = "hue_turns"  # the only number that comes round: after one turn, colours are as before
 _BOX = ("top_px", "left_px", "height_px", "width_px")
 _SIDES = ("centre_y", "centre_x", "height", "width")
 _UNTOLD = ("horizontal_flip",)
@@ -59,7 +58,7 @@ class Change:
         self._total = sum(counts)
         ends = accumulate(counts)
         self._parts = [slice(end - count, end) for count, end in zip(counts, ends, strict=True)]
-        self._hues = np.array([name == _HUE for names in named for name in names], dtype=bool)
+        self._hues = np.array([name == HUE for names in named for name in names], dtype=bool)
         rng, size = random.Random(0), (_SIDE_PX, _SIDE_PX)
         views = [self.of_view(draw_view(plan, size, rng), size) for _ in range(2 * _PAIRS)]
         deviations = self._difference(np.array(views[::2]), np.array(views[1::2])).std(axis=0)

@@ -16,6 +16,9 @@ from mast_plugin.plan import Plan
 Settings = Mapping[str, float]
 Ranges = dict[str, tuple[float, float]]
 
+HUE = "hue_turns"
+"""The one number that comes round: after a whole turn colours are as before."""
+
 CROP_ATTEMPTS = 10
 """Boxes tried before a crop falls back to the largest centred one, as in torchvision."""
 
@@ -38,12 +41,12 @@ _RANGES: Mapping[str, Callable[[Settings], Ranges]] = {
         "brightness_factor": _factor(s["brightness"]),
         "contrast_factor": _factor(s["contrast"]),
         "saturation_factor": _factor(s["saturation"]),
-        "hue_turns": _either_way(s["hue"]),
+        HUE: _either_way(s["hue"]),
     },
     "brightness": lambda s: {"brightness_factor": _factor(s["max_change"])},
     "contrast": lambda s: {"contrast_factor": _factor(s["max_change"])},
     "saturation": lambda s: {"saturation_factor": _factor(s["max_change"])},
-    "hue": lambda s: {"hue_turns": _either_way(s["max_shift_turns"])},
+    "hue": lambda s: {HUE: _either_way(s["max_shift_turns"])},
     "grayscale": lambda s: {},
     "sharpness": lambda s: {"sharpness_factor": _factor(s["max_change"])},
     "gaussian_blur": lambda s: {"sigma_px": (s["min_sigma_px"], s["max_sigma_px"])},

@@ -130,6 +130,21 @@ def test_distance_of_numbers_is_a_share_of_the_range():
     assert parameter_distance(shear, first, first) == 0
 
 
+@pytest.mark.parametrize(
+    ("largest", "turns", "expected"),
+    [
+        (0.5, (0.5, -0.5), 0),
+        (0.5, (0.25, -0.25), 1),
+        (0.4, (0.4, -0.4), 0.4),
+        (0.1, (0.1, -0.1), 1),
+    ],
+)
+def test_distance_of_hues_is_the_shorter_way_round(largest, turns, expected):
+    hue = Augmentation("hue", 1.0, {"max_shift_turns": largest})
+    first, second = ({"hue_turns": each} for each in turns)
+    assert parameter_distance(hue, first, second) == pytest.approx(expected)
+
+
 def test_means_are_those_of_the_pairs_measured_one_by_one():
     plan, images = plan_of("crop", "hue"), noisy_images(5)
     network = small_network(2)

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from mast_plugin.augmentation import Augmentation
-from mast_plugin.drawing import draw, is_switch, ranges
+from mast_plugin.drawing import HUE, draw, is_switch, ranges
 from mast_plugin.plan import Plan
 from mast_plugin.views.pil import apply, centred
 from mast_plugin.views.torchvision import CentredView
@@ -100,7 +100,8 @@ def parameter_distance(
     """How far apart the parameters of two applications are, in [0, 1].
 
     For boxes (crop, erasing) one minus intersection over union; else the root mean square of the
-    differences, each as a share of what the type's own range allows.
+    differences, each as a share of the largest that the type's own range allows. Two hues differ by
+    the shorter way round the colour wheel.
 
     Args:
         augmentation: the type at full strength, whose ranges are the yardstick.
@@ -112,8 +113,21 @@ def parameter_distance(
     spans = {name: high - low for name, (low, high) in ranges(augmentation).items() if high > low}
     if not spans:
         return 0.0
-    squares = [((first[name] - second[name]) / span) ** 2 for name, span in spans.items()]
+    squares = [
+        (_gap(name, first[name] - second[name]) / _widest(name, span)) ** 2
+        for name, span in spans.items()
+    ]
     return math.sqrt(sum(squares) / len(squares))
+
+
+def _gap(name: str, difference: float) -> float:
+    """How far two values are apart, given their difference."""
+    return abs(difference - round(difference)) if name == HUE else abs(difference)
+
+
+def _widest(name: str, span: float) -> float:
+    """The largest gap that values within a span can have."""
+    return min(span, 0.5) if name == HUE else span
 
 
 def _intersection_over_union(first: Mapping[str, float], second: Mapping[str, float]) -> float:
