@@ -1,12 +1,24 @@
 """What the command lines share: errors as one sentence, threads that leave the cores to others."""
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import NoReturn
 
 from mast_plugin.errors import DivergenceError, MASTError
 from mast_plugin.interruption import Interruption, arrived, watched
+
+_HOLDS_EQUALS = re.compile(r"""([^\s=-][^=]*)=([^"'\\()\[\]{}]*=[^"'\\()\[\]{}]*)""")
+
+
+def quoted(argument: str) -> str:
+    """The argument as Hydra reads it, where its plain value has an ``=``, as in ``...ep=7.ckpt``.
+
+    Hydra takes such a value in quotes alone, and those past the shell, which nobody would guess.
+    """
+    found = _HOLDS_EQUALS.fullmatch(argument)
+    return f'{found[1]}="{found[2]}"' if found else argument
 
 
 def spare_the_cores() -> None:

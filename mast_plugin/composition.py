@@ -15,6 +15,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from mast_plugin.check import shown
+from mast_plugin.command import quoted
 from mast_plugin.document import first_line
 from mast_plugin.errors import ConfigurationError, MASTError
 
@@ -37,7 +38,8 @@ def guarded(program: str) -> Iterator[None]:
     """Check each configuration between Hydra's composing it and Hydra's acting on it.
 
     Hydra has no hook there, hence the wrapping of its loader. What keeps a file from being composed
-    is said in one sentence as well, where Hydra itself would print a traceback.
+    is said in one sentence as well, where Hydra itself would print a traceback. Paths on the
+    command line may have an ``=``.
 
     Args:
         program: the command's name, which stands before an error.
@@ -60,6 +62,7 @@ def guarded(program: str) -> Iterator[None]:
             raise SystemExit(2) from None
         return cfg
 
+    sys.argv[1:] = map(quoted, sys.argv[1:])
     ConfigLoaderImpl.load_configuration = load_checked  # type: ignore[method-assign,assignment]
     try:
         yield

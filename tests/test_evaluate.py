@@ -160,7 +160,8 @@ def test_the_command_prints_tables_or_one_sentence(options, labelled, checkpoint
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
 
     given = ["report=false", "protocols=[label-free]", "num_workers=0", f"output={tmp_path}/cli"]
-    good = run(f"checkpoint='{checkpoint}'", f"dataset={labelled}", *given)
+    assert "=" in checkpoint.name  # which Hydra by itself would not read without more quotes
+    good = run(f"checkpoint={checkpoint}", f"dataset={labelled}", *given)
     assert good.returncode == 0, good.stderr
     assert "rankme" in good.stdout
     bad = run("checkpoint=gone.ckpt")

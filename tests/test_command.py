@@ -1,0 +1,39 @@
+"""What the command lines share."""
+
+import pytest
+
+from mast_plugin.command import quoted
+
+
+@pytest.mark.parametrize("key", ["checkpoint", "+checkpoint", "++data.train_path"])
+def test_a_path_with_an_equals_sign_is_quoted(key):
+    assert quoted(f"{key}=runs/mast-ep=7.ckpt") == f'{key}="runs/mast-ep=7.ckpt"'
+    assert quoted(f"{key}=a=b=c d/${{HOME") == f"{key}=a=b=c d/${{HOME"
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "lr=0.1",
+        "name=",
+        "~data",
+        "methods=[a=b]",
+        "overrides={a=b}",
+        "checkpoint='ep=7.ckpt'",
+        'checkpoint="ep=7.ckpt"',
+        r"checkpoint=ep\=7.ckpt",
+        "--config-path=a=b",
+        "-cn=a=b",
+        "x=${oc.env:A=B}",
+    ],
+)
+def test_what_hydra_reads_stays(argument):
+    assert quoted(argument) == argument
+
+
+def test_hydra_reads_what_was_quoted():
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    path = "/runs/my models/mast-ep=7, lr=0.1.ckpt"
+    (read,) = OverridesParser.create().parse_overrides([quoted(f"checkpoint={path}")])
+    assert read.value() == path
