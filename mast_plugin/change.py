@@ -107,8 +107,13 @@ class Change:
     def _difference(self, first: Array, second: Array) -> Array:
         """First minus second; of hues the shorter way round, which is all that two views show."""
         difference: Array = first - second
-        difference[..., self._hues] -= np.round(difference[..., self._hues])
+        difference[..., self._hues] = shorter_way(difference[..., self._hues])
         return difference
+
+
+def shorter_way(turns: Any) -> Any:
+    """A difference of hues, of any shape, as the shorter way round: in [-0.5, 0.5]."""
+    return turns - np.round(turns)
 
 
 @cache

