@@ -61,9 +61,18 @@ def test_methods_of_a_folder_share_data_backbone_and_budget(folder):
         assert all(other == first for other in others), key
 
 
-def test_fifteen_types():
-    blocks = OmegaConf.to_container(composed("mast15.yaml", "data.train_path=x").augmentations)
-    assert len(parse_pair(blocks).types) == 15
+def test_fifteen_types_are_as_strong_as_five():
+    """Above all in hue: where it does not go all the way round, nothing makes a network read digits."""
+    fifteen, five = (
+        OmegaConf.to_container(composed(f"{name}.yaml", "data.train_path=x").augmentations)
+        for name in ("mast15", "mast")
+    )
+    assert len(parse_pair(fifteen).types) == 15
+    jitter = five[0].pop("color_jitter")
+    assert fifteen[0]["hue"]["max_shift_turns"] == jitter["hue"]
+    for part in ("brightness", "contrast", "saturation"):
+        assert fifteen[0][part]["max_change"] == jitter[part], part
+    assert {key: fifteen[0][key] for key in five[0]} == five[0]
 
 
 @pytest.mark.parametrize(
