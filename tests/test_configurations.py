@@ -62,7 +62,7 @@ def test_methods_of_a_folder_share_data_backbone_and_budget(folder):
 
 
 def test_fifteen_types_are_as_strong_as_five():
-    """Above all in hue: where that does not go all the way round, no network reads the digits."""
+    """Above all in hue: a network that can tell pairs by their colour need not read the digits."""
     fifteen, five = (
         OmegaConf.to_container(composed(f"{name}.yaml", "data.train_path=x").augmentations)
         for name in ("mast15", "mast")
