@@ -123,21 +123,24 @@ class SubspaceHead(nn.Module):
         prediction: Tensor = self.uncertainty(pair)
         return prediction.to(torch.promote_types(prediction.dtype, torch.float32))
 
-    def told_change(self, embeddings1: Tensor, embeddings2: Tensor) -> Tensor | None:
+    def told_change(self, embeddings1: Tensor, embeddings2: Tensor, route: Tensor) -> Tensor | None:
         """Tell, from the dimensions outside of each mask, how the views differ in its type.
 
         Args:
-            embeddings1: (N, D), of the first view.
+            embeddings1: (N, D), of the first view; of the global batch, over which lengths are
+                measured.
             embeddings2: (N, D), of the second view.
+            route: (N, K), bool: which types are active on the pair.
 
         Returns:
             (N, P), at least float32; None for a head that reads no changes.
         """
         if self.reader is None:
             return None
-        masks = torch.zeros_like(self.masks) if self._reads_everything else self.masks
+        masks = self.masks
+        outside = torch.ones_like(masks) if self._reads_everything else 1 - masks
         weight: Tensor = self.reader.weight
-        return told_change(embeddings1, embeddings2, masks, self.change_types, weight)
+        return told_change(embeddings1, embeddings2, outside, self.change_types, weight, route)
 
     @property
     def mask_parameters(self) -> list[nn.Parameter]:

@@ -167,14 +167,15 @@ class MAST(_host.Method):  # type: ignore[misc, name-defined]
         ``route`` is joined already, ``feats``, ``z`` and ``change`` are this process's.
         """
         log_variance = self.head.log_variance(*feats)
-        told, outside = self.head.told_change(*z), {}
+        z1, z2 = map(gather, z)
+        told, outside = self.head.told_change(z1, z2, route), {}
         if told is not None:
-            outside = {"told": gather(told), "change": gather(change)}
+            outside = {"told": told, "change": gather(change)}
             outside["change_types"] = self.head.change_types
         options = self.options
         return mast_loss(
-            gather(z[0]),
-            gather(z[1]),
+            z1,
+            z2,
             masks=self.head.masks,
             route=route,
             log_variance=None if log_variance is None else gather(log_variance),
