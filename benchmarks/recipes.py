@@ -1,9 +1,9 @@
 """Every shipped recipe, trained for some hundred steps on real images: does any of them fail?
 
-    python benchmarks/recipes.py --images FOLDER [--recipes NAME ...] [--methods NAME ...] [--steps N]
+    python benchmarks/recipes.py --images FOLDER [--recipes NAME ...] [--steps N]
 
-Each recipe keeps its optimiser, its learning rate (the one that its own batch size and devices give),
-its loss and its embedding's size. What a CPU demands is changed and printed: small views and
+Each recipe keeps its optimiser, its learning rate (the one that its own batch size and devices
+give), its loss and its embedding's size. What a CPU demands is changed and printed: small views and
 batches, a narrower projector, 32-bit numbers. The schedule is compressed so that the full rate is
 reached; a warm-up takes a fifth of the steps. A run fails if anything is not finite or if the loss
 does not fall; then the exit status is 1.
@@ -42,6 +42,10 @@ METHODS = ("mast", "vicreg", "simclr")
 GLOBAL_BATCH = {"imagenet": 2048}  # eight devices; the others are for one
 HIDDEN = 512  # at most, of the projector
 EMBEDDED = 1000  # images whose embeddings are measured at the end
+COLUMNS = (
+    *("recipe", "method", "optimiser", "rate", "D"),
+    *("start", "end", "std", "rankme", "seconds", "result"),
+)
 SHARE = 15  # loss at the start and at the end: means over this share of the steps
 
 
@@ -54,7 +58,7 @@ def main() -> int:
         "recipe | method | optimiser | rate | D | loss, start | end | std | RankMe | seconds |"
     )
     print(f"{host.load_host().engine.__name__}: {options.steps} steps of {options.batch} images")
-    print(f"| {columns} result |\n|{'---|' * 11}", flush=True)
+    print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}", flush=True)
     rows = [
         _row(recipe, method, options) for recipe in options.recipes for method in options.methods
     ]
@@ -97,8 +101,7 @@ def _row(recipe: str, method: str, options: argparse.Namespace) -> dict[str, Any
         except errors.MASTError as error:
             row["result"] = str(error).split(";")[0]
         row["seconds"] = round(time.perf_counter() - start)
-    names = "recipe method optimiser rate D start end std rankme seconds result".split()
-    print("| " + " | ".join(str(row.get(name, "")) for name in names) + " |", flush=True)
+    print("| " + " | ".join(str(row.get(name, "")) for name in COLUMNS) + " |", flush=True)
     return row
 
 

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from mast_plugin.uncertainty import mean_over_active
 
-
 LENGTH_FLOOR = 1e-4  # of a squared length: the gradient stays finite where both views are alike
 
 
