@@ -54,9 +54,6 @@ def main() -> int:
     options = _options()
     warnings.simplefilter("ignore")
     register_resolvers()
-    columns = (
-        "recipe | method | optimiser | rate | D | loss, start | end | std | RankMe | seconds |"
-    )
     print(f"{host.load_host().engine.__name__}: {options.steps} steps of {options.batch} images")
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}", flush=True)
     rows = [
