@@ -16,6 +16,7 @@ from mast_plugin.distributed import gather, require_equal_batches
 from mast_plugin.errors import ConfigurationError
 from mast_plugin.head import SubspaceHead
 from mast_plugin.host import load_host
+from mast_plugin.lars import unscaled
 from mast_plugin.loss import SCALARS, MASTTerms, mast_loss
 from mast_plugin.meter import SubspaceMeter
 from mast_plugin.options import MASTOptions
@@ -99,7 +100,7 @@ class MAST(_host.Method):  # type: ignore[misc, name-defined]
         for name, (parameters, rate) in own.items():
             if parameters:
                 group = {"name": name, "params": parameters, "lr": rate, "weight_decay": 0.0}
-                groups.append(_host.unscaled(group))
+                groups.append(unscaled(group))
         return groups
 
     def setup(self, stage: str) -> None:

@@ -34,9 +34,6 @@ class Host(Protocol):
     def method_options(self, name: str) -> frozenset[str]:
         """Names that ``method_kwargs`` may hold for a built-in method."""
 
-    def unscaled(self, group: dict[str, Any]) -> dict[str, Any]:
-        """Mark a parameter group so that LARS takes its gradients as they are."""
-
     def trainer_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Translate Trainer options of the main branch (Lightning 2) to the engine's."""
 
