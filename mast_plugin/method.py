@@ -9,6 +9,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
+from mast_plugin.backbone import fitted
 from mast_plugin.change import change_of
 from mast_plugin.configuration import plain
 from mast_plugin.data import normalisation
@@ -72,6 +73,9 @@ class MAST(_host.Method):  # type: ignore[misc, name-defined]
     def add_and_assert_specific_cfg(cfg: DictConfig) -> DictConfig:
         """Fill in the host's defaults; its base class calls this on the main branch."""
         cfg = super(MAST, MAST).add_and_assert_specific_cfg(cfg)
+        if cfg.get("entry") != "mast_plugin":  # ours has fitted it already
+            sizes = [block.crop_size for block in cfg.augmentations]
+            cfg.backbone = fitted(plain(cfg.backbone), sizes)
         _host.complete_views(cfg)
         return cfg
 

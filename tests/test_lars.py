@@ -165,10 +165,10 @@ def test_a_state_of_the_releases_wrapped_sgd_goes_on(layers):
 def test_it_is_the_main_branchs_and_loads_its_states(clip, layers):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from solo.utils.lars import LARS as HostLARS
+        from solo.utils import lars as theirs_
 
     reference, options = copy.deepcopy(layers), {**OPTIONS, "clip_lr": clip, "weight_decay": 0.01}
-    theirs = HostLARS(reference, lr=0.3, **options)
+    theirs = theirs_.LARS(reference, lr=0.3, **options)
     ours = LARS(layers, lr=0.3, **options)
     for step in range(4):
         give_gradients(layers)

@@ -31,6 +31,9 @@ class Host(Protocol):
     def backbone(self, model: Any) -> nn.Module:
         """Return the network that outlives pretraining, without projector."""
 
+    def momentum_backbone(self, model: Any) -> nn.Module | None:
+        """Return the backbone's copy that follows it, of a method with momentum."""
+
     def method_options(self, name: str) -> frozenset[str]:
         """Names that ``method_kwargs`` may hold for a built-in method."""
 

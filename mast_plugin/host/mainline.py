@@ -2,7 +2,8 @@
 
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from lightning import pytorch as engine
@@ -31,7 +32,8 @@ class Method(BaseMethod):  # type: ignore[misc]
     """The main branch's base method, finished as :func:`build` finishes the built-in ones."""
 
     def __init__(self, cfg: DictConfig) -> None:
-        super().__init__(cfg)
+        with _stem_by_name(cfg):
+            super().__init__(cfg)
         _finish(self)
 
 
@@ -42,7 +44,7 @@ def build(cfg: DictConfig) -> Any:
         ConfigurationError: an option that the method has no default for is missing.
     """
     try:
-        with quiet_host():
+        with quiet_host(), _stem_by_name(cfg):
             model = METHODS[cfg.method](cfg)
     except ConfigAttributeError as error:
         raise ConfigurationError(
@@ -50,6 +52,18 @@ def build(cfg: DictConfig) -> Any:
         ) from error
     _finish(model)
     return model
+
+
+@contextmanager
+def _stem_by_name(cfg: DictConfig) -> Iterator[None]:
+    """Have the host build ``backbone.stem``: it asks for the dataset's name, and that alone."""
+    stem, dataset = cfg.backbone.get("stem"), cfg.data.dataset
+    if stem is not None:
+        cfg.data.dataset = "cifar10" if stem == "cifar" else "custom"
+    try:
+        yield
+    finally:
+        cfg.data.dataset = dataset
 
 
 def _finish(model: Any) -> None:
@@ -62,6 +76,12 @@ def _finish(model: Any) -> None:
 def backbone(model: Any) -> nn.Module:
     """Return the network that outlives pretraining."""
     network: nn.Module = model.backbone
+    return network
+
+
+def momentum_backbone(model: Any) -> nn.Module | None:
+    """Return the backbone's copy of a method with momentum."""
+    network: nn.Module | None = getattr(model, "momentum_backbone", None)
     return network
 
 

@@ -167,6 +167,12 @@ def backbone(model: Any) -> nn.Module:
     return network
 
 
+def momentum_backbone(model: Any) -> nn.Module | None:
+    """Return the backbone's copy of a method with momentum."""
+    network: nn.Module | None = getattr(model, "momentum_encoder", None)
+    return network
+
+
 def method_options(name: str) -> frozenset[str]:
     """Names of ``method_kwargs``: the method's own command-line options, without the base's."""
     shared = set(_defaults(BaseMomentumMethod))
@@ -228,12 +234,16 @@ def linear_model(
 
 def _base_arguments(cfg: DictConfig) -> dict[str, Any]:
     """Translate ``cfg`` to the keyword arguments of the release's base method."""
-    optimizer, scheduler = cfg.optimizer, cfg.scheduler
+    optimizer, scheduler, backbone = cfg.optimizer, cfg.scheduler, cfg.backbone
+    kwargs = plain(backbone.kwargs)
+    if backbone.name.startswith("swin"):
+        # The release's own habit, which checkpoints that name no window were built by.
+        kwargs.setdefault("window_size", 4 if backbone.stem == "cifar" else 7)
     return {
-        "encoder": cfg.backbone.name,
+        "encoder": backbone.name,
         "backbone_args": {
-            "cifar": cfg.data.dataset in ("cifar10", "cifar100"),
-            **cfg.backbone.kwargs,
+            **kwargs,
+            "cifar": backbone.name.startswith("resnet") and backbone.stem == "cifar",
         },
         "num_classes": cfg.data.num_classes,
         "num_large_crops": cfg.data.num_large_crops,
