@@ -119,5 +119,5 @@ def _scaled(parameter: Tensor, group: dict[str, Any]) -> Tensor:
     if group["clip_lr"]:
         rate = (rate / group["lr"]).clamp(max=1.0)
     known = (size != 0) & (slope != 0)
-    decayed = gradient + parameter * (known.to(size.dtype) * decay)
-    return decayed * torch.where(known, rate, 1.0)
+    decayed: Tensor = gradient + parameter * (known.to(size.dtype) * decay)
+    return decayed.mul_(torch.where(known, rate, 1.0))

@@ -222,7 +222,7 @@ def printed(cfg: Any, ground: Ground) -> Any:
     return out.getvalue()
 
 
-# --- key: what is observed, the key with a value, what else is set on both sides -------------------
+# --- key: what is observed, the key with a value, what else is set on both sides ----------------
 
 BYOL = ("method=byol", "+method_kwargs.pred_hidden_dim=8")
 SGD = ("optimizer.name=sgd", "~optimizer.kwargs.fused")

@@ -56,6 +56,7 @@ class _Schedule:
         if self.scheduler == "none":
             return optimizer
         by_step = self.cfg.scheduler.interval == "step" and self.scheduler == "warmup_cosine"
+        schedule: Any
         if self.scheduler == "step":
             schedule = MultiStepLR(optimizer, list(self.lr_decay_steps))
         else:
