@@ -128,7 +128,7 @@ def schedule(cfg: Any, ground: Ground) -> Any:
 def images(cfg: Any, ground: Ground) -> Any:
     cfg, views, found = entry._prepared(cfg)
     loader = training_loader(cfg, found, views.transform)
-    order = list(loader.sampler)[:8] if hasattr(loader, "sampler") else None
+    order = list(loader.sampler)[:8] if cfg.data.format != "dali" else None
     label = [loader.dataset[order[i]][2] for i in range(8)] if order else None
     return (
         type(loader).__name__,
@@ -144,7 +144,7 @@ def images(cfg: Any, ground: Ground) -> Any:
 
 def views(cfg: Any, ground: Ground) -> Any:
     chosen = chosen_views(prepared(cfg))
-    return chosen.crop_sizes, chosen.centred.mean
+    return chosen.crop_sizes, repr(chosen.transform)
 
 
 def refused(cfg: Any, ground: Ground) -> Any:
@@ -178,7 +178,7 @@ def trainer(cfg: Any, ground: Ground) -> Any:
         type(built.strategy).__name__,
         built.precision,
         built.accumulate_grad_batches,
-        built._accelerator_connector.sync_batchnorm,
+        built.strategy._layer_sync is None,
         built.progress_bar_callback is None,
         built.log_every_n_steps,
         built.check_val_every_n_epoch,
@@ -226,15 +226,14 @@ def printed(cfg: Any, ground: Ground) -> Any:
 
 BYOL = ("method=byol", "+method_kwargs.pred_hidden_dim=8")
 SGD = ("optimizer.name=sgd", "~optimizer.kwargs.fused")
-TWO_VIEWS = "augmentations=[{crop_size: 40, num_crops: 2, crop: {}}]"
 CHECKS: dict[str, tuple[Observer, str, tuple[str, ...]]] = {
     "name": (run, "name=other", ()),
-    "method": (attribute("__class__"), "method=simsiam", ()),
+    "method": (attribute("__class__"), "method=barlow_twins", ()),
     "method_kwargs": (attribute("sim_loss_weight"), "+method_kwargs.sim_loss_weight=3", ()),
-    "augmentations": (views, TWO_VIEWS, ()),
+    "augmentations": (views, "augmentations=stl10", ()),
     "seed": (images, "seed=6", ()),
     "backbone.name": (attribute("features_dim"), "backbone.name=resnet50", ()),
-    "backbone.kwargs": (network, "backbone.kwargs={zero_init_residual: true}", ()),
+    "backbone.kwargs": (network, "+backbone.kwargs.zero_init_residual=true", ()),
     "backbone.stem": (network, "backbone.stem=cifar", ()),
     "init_from": (started_weights, "init_from=START", ()),
     "data.dataset": (views, "data.dataset=imagenet100", ("data.check=false",)),
@@ -259,7 +258,7 @@ CHECKS: dict[str, tuple[Observer, str, tuple[str, ...]]] = {
     "scheduler.lr_decay_steps": (
         schedule,
         "scheduler.lr_decay_steps=[3]",
-        (*SGD, "scheduler.name=step"),
+        (*SGD, "scheduler.name=step", "scheduler.lr_decay_steps=[2]"),
     ),
     "scheduler.interval": (schedule, "scheduler.interval=epoch", SGD),
     "momentum.base_tau": (attribute("momentum_updater", "cur_tau"), "momentum.base_tau=0.5", BYOL),
@@ -283,7 +282,7 @@ CHECKS: dict[str, tuple[Observer, str, tuple[str, ...]]] = {
     "evaluation.dataset": (scoring, "evaluation.dataset=LABELLED", ()),
     "evaluation.score": (scoring, "evaluation.score=false", ("evaluation.dataset=LABELLED",)),
     "checkpoint.enabled": (trainer, "checkpoint.enabled=false", ()),
-    "checkpoint.dir": (run, "checkpoint.dir=OTHER", ()),
+    "checkpoint.dir": (run, "checkpoint.dir=ELSEWHERE", ()),
     "checkpoint.frequency": (trainer, "checkpoint.frequency=3", ()),
     "checkpoint.keep_prev": (trainer, "checkpoint.keep_prev=true", ()),
     "resume_from_checkpoint": (run, "resume_from_checkpoint=LAST", ()),
@@ -341,6 +340,7 @@ def places(image_folder, labelled, tmp_path, host):
     return {
         "START": tmp_path / "start.pth",
         "OTHER": other,
+        "ELSEWHERE": tmp_path / "elsewhere",
         "BROKEN": broken,
         "LAST": tmp_path / "last-ep=0.ckpt",
         "LABELLED": labelled,
@@ -371,7 +371,7 @@ def test_a_key_has_an_effect(key, host, small, places, tmp_path):
 
 def _with_places(override: str, places: dict[str, Path]) -> str:
     name, _, value = override.partition("=")
-    return f"{name}={places[value]}" if value in places else override
+    return f"{name}='{places[value]}'" if value in places else override
 
 
 @pytest.mark.parametrize("distance", ["euclidean", "cosine"])

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import warnings
 from pathlib import Path
 
@@ -13,7 +14,13 @@ from torchvision.models import resnet18
 from mast_plugin.errors import ConfigurationError
 from mast_plugin.pretrain import pretrain
 
-STILL = ("optimizer.name=sgd", "~optimizer.kwargs.fused", "optimizer.lr=1e-12", "data.check=false")
+STILL = (
+    "optimizer.name=sgd",
+    "~optimizer.kwargs.fused",
+    "optimizer.lr=1e-12",
+    "scheduler.name=none",
+    "data.check=false",
+)
 
 
 @pytest.fixture
@@ -143,19 +150,19 @@ def test_other_weights_are_another_run_and_another_place_is_not(weights, small, 
     from mast_plugin.pretrain import planned_run
 
     folders = []
-    for index, name in enumerate(("a.pth", "b.pth", "c.pth")):
-        torch.save(changed(weights, extra=torch.tensor(float(index // 2))), tmp_path / name)
+    torch.save(weights, tmp_path / "a.pth")
+    shutil.copy(tmp_path / "a.pth", tmp_path / "b.pth")
+    torch.save(changed(weights, **{"bn1.bias": torch.ones(64)}), tmp_path / "c.pth")
+    for name in ("a.pth", "b.pth", "c.pth"):
         cfg = small("vicreg")
         cfg.init_from = str(tmp_path / name)
         folders.append(planned_run(cfg).folder)
     assert folders[0] == folders[1] != folders[2]
 
 
-@pytest.mark.parametrize("option", ["resume_from_checkpoint", "backbone.kwargs"])
+@pytest.mark.parametrize("option", ["resume_from_checkpoint", "+backbone.kwargs.pretrained"])
 def test_what_cannot_load_them_says_what_can(option, weights, small, tmp_path):
     torch.save(weights, tmp_path / "start.pth")
     value = f"'{tmp_path / 'start.pth'}'"
-    if option == "backbone.kwargs":
-        value = f"{{pretrained: {value}}}"
     with pytest.raises(ConfigurationError, match=r"init_from="):
         pretrain(small("vicreg", *STILL, f"{option}={value}"))

@@ -26,6 +26,7 @@ from mast_plugin.evaluation.architecture import (
 )
 from mast_plugin.evaluation.recipe import complete, stored_configuration, view_plan
 from mast_plugin.evaluation.weight_file import WeightFile, read_weights
+from mast_plugin.host.memory import late
 from mast_plugin.plan import Plan
 
 Statistics = tuple[float, float, float]
@@ -149,17 +150,20 @@ def _of_method(weights: WeightFile, stored: dict[str, Any], cfg: DictConfig) -> 
         dropped = tuple(key for key in weights.state if not _is_backbone(key))
         return _network(weights, backbone, stored, cfg, dropped=dropped)
     if cfg.method != "mast":
-        known = host.method_options(cfg.method)
-        cfg.method_kwargs = {k: v for k, v in cfg.method_kwargs.items() if k in known}
+        options = host.method_options(cfg.method)
+        cfg.method_kwargs = {k: v for k, v in cfg.method_kwargs.items() if k in options}
     with _clear_failure(weights.path):
         model = host.build(cfg.copy())  # the main branch adds to what it is given
     backbone = host.backbone(model)
     state = _as_named_by(model, weights.state)
+    memories = late(model, state)  # of training, not of the network
+    state = {name: value for name, value in state.items() if name not in memories}
     load_exactly(model, state, f"{weights.path} ({cfg.method})", _MEND)
     model.eval()
     if cfg.method != "mast":
         projector = getattr(model, "projector", None)
-        return _network(weights, backbone, stored, cfg, model=model, projector=projector)
+        known = {"model": model, "projector": projector, "dropped": memories}
+        return _network(weights, backbone, stored, cfg, **known)
     head = model.head
     return _network(
         weights,

@@ -17,6 +17,7 @@ from solo.utils.knn import WeightedKNNClassifier
 from torch import nn
 
 from mast_plugin.errors import ConfigurationError, HostError
+from mast_plugin.host import memory
 from mast_plugin.host.checkpoint import complete
 from mast_plugin.host.face import Transform
 from mast_plugin.host.neighbour import nearest
@@ -43,9 +44,12 @@ def build(cfg: DictConfig) -> Any:
     Raises:
         ConfigurationError: an option that the method has no default for is missing.
     """
+    cls = METHODS[cfg.method]
+    if cfg.method in memory.METHODS:
+        cls = type(cls.__name__, (memory.LateMemory, cls), {})
     try:
         with quiet_host(), _stem_by_name(cfg):
-            model = METHODS[cfg.method](cfg)
+            model = cls(cfg)
     except ConfigAttributeError as error:
         raise ConfigurationError(
             f"{error.full_key} is missing: {cfg.method} has no default for it"

@@ -1,5 +1,7 @@
 """solo-learn 1.0.2, the release on PyPI: keyword arguments, pytorch-lightning 1.x, ``encoder``."""
 
+import importlib
+import warnings
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -18,6 +20,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import MultiStepLR
 
 from mast_plugin.configuration import plain
+from mast_plugin.host import memory
 from mast_plugin.host.checkpoint import complete
 from mast_plugin.host.face import Transform
 from mast_plugin.host.neighbour import nearest
@@ -25,6 +28,10 @@ from mast_plugin.host.quiet import quiet_host
 from mast_plugin.lars import LARS
 
 __all__ = ["METHODS", "Checkpointer", "Method", "engine"]
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)
+    importlib.import_module("distutils.util")  # which the release's DINO uses without importing it
 
 _PRECISION = {"32-true": 32, "16-mixed": 16, "bf16-mixed": "bf16", "64-true": 64}
 _OPTIMIZERS: Mapping[str, Any] = {
@@ -149,6 +156,8 @@ def build(cfg: DictConfig) -> Any:
             "final_tau_momentum": cfg.momentum.final_tau,
             "momentum_classifier": cfg.momentum.classifier,
         }
+    if cfg.method in memory.METHODS:
+        mixins = (*mixins, memory.LateMemory)
     adapted = type(cls.__name__, (*mixins, cls), {})
     model = adapted(**_base_arguments(cfg), **options)
     _finish(model, cfg)
