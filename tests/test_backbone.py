@@ -5,14 +5,16 @@ import warnings
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from torch import nn
 
-from mast_plugin.backbone import fitted, require_views, stem_of_views
-from mast_plugin.configuration import resolve, with_crops
+from mast_plugin.backbone import fitted, require_views, stem_of_dataset, stem_of_views
+from mast_plugin.configuration import resolve, shipped_directory, with_crops
 from mast_plugin.errors import ConfigurationError
 from mast_plugin.evaluation.network import open_network
 from mast_plugin.host import host_kind
+from mast_plugin.registration import register_resolvers
 
 STEMS = {"cifar": (3, 3), "imagenet": (7, 7)}
 
@@ -132,3 +134,15 @@ def test_a_checkpoint_without_a_stem_is_opened_by_its_weights(
     assert stem_of(opened) == stem
     images = torch.randn(2, 3, 32, 32)
     torch.testing.assert_close(opened(images), host.backbone(model).eval()(images))
+
+
+@pytest.mark.parametrize("recipe", sorted(shipped_directory().rglob("recipe.yaml")), ids=str)
+def test_shipped_recipes_keep_the_networks_of_their_figures(recipe):
+    """Before the option, the dataset's name decided."""
+    register_resolvers()
+    search = f"hydra.searchpath=[file://{shipped_directory()}]"
+    with initialize_config_dir(str(recipe.parent), version_base="1.2"):
+        cfg = compose("vicreg", overrides=[search, "data.train_path=somewhere"])
+    sizes = [block.crop_size for block in cfg.augmentations]
+    stem = with_crops(resolve(cfg), sizes, [2] * len(sizes), 3).backbone.stem
+    assert stem == stem_of_dataset(cfg.data.dataset)
