@@ -65,7 +65,7 @@ def start(cfg: DictConfig, networks: list[nn.Module]) -> str:
             kept.setdefault(name, value)
     for network in networks:
         load_exactly(network, kept, f"init_from={cfg.init_from}", _MEND)
-    left = [*spare, *_others(weights, state)]
+    left = [*sorted(spare), *_others(weights, state)]
     said = f"; left out: {', '.join(left[:4])}" + (" ..." if len(left) > 4 else "") if left else ""
     return (
         f"The backbone starts from {cfg.init_from} (sha256 {weights.sha256[:12]}, "

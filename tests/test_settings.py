@@ -175,7 +175,7 @@ def trainer(cfg: Any, ground: Ground) -> Any:
         built.max_epochs,
         built.num_devices,
         built.num_nodes,
-        type(built.strategy).__name__,
+        (type(built.strategy).__name__, getattr(built.strategy, "_start_method", None)),
         built.precision,
         built.accumulate_grad_batches,
         built.progress_bar_callback is None,
@@ -376,7 +376,7 @@ def _with_places(override: str, places: dict[str, Path]) -> str:
 
 @pytest.mark.parametrize("distance", ["euclidean", "cosine"])
 def test_the_online_knn_measures_the_distance_that_it_is_told(distance, host, small):
-    """Long features lie in one direction, and short ones in the other: only cosine looks there."""
+    """Images of one class lie in one direction, but far apart: only cosine sees it."""
     overrides = ("knn_eval.enabled=true", "knn_eval.k=1", f"knn_eval.distance_func={distance}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -384,7 +384,16 @@ def test_the_online_knn_measures_the_distance_that_it_is_told(distance, host, sm
         known = torch.tensor([[100.0, 0.0], [0.0, 1.0], [0.0, 1.0], [100.0, 0.0], [0.0, 1.0]])
         labels = torch.tensor([0, 1, 1, 0, 1])
         knn(train_features=known, train_targets=labels)
-        asked = torch.tensor([[1.0, 0.1], [0.1, 90.0]])
+        asked = torch.tensor([[1.0, 0.1], [60.0, 90.0]])
         knn(test_features=asked, test_targets=torch.tensor([0, 1]))
         top1, _ = knn.compute()
     assert top1 == (100.0 if distance == "cosine" else 0.0)
+
+
+@pytest.mark.parametrize("name", ["mast", "vicreg"])
+def test_the_online_knn_is_logged(name, host, small, image_folder):
+    overrides = ("knn_eval.enabled=true", "knn_eval.distance_func=cosine", "data.check=false")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = entry.pretrain(small(name, *overrides, f"data.val_path={image_folder}"))
+    assert 0 <= result.metrics["val_knn_acc1"] <= 100

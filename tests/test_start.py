@@ -77,7 +77,7 @@ def test_a_state_dict_of_torchvision(name, form, weights, started, tmp_path, cap
     assert args["init_from"] == str(path)
     assert args["init_from_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     out = capsys.readouterr().out
-    assert f"starts from {path}" in out and "left out: fc.weight, fc.bias" in out
+    assert f"starts from {path}" in out and "left out: fc.bias, fc.weight" in out
 
 
 @pytest.mark.parametrize("named", ["backbone.", "encoder."])
