@@ -184,12 +184,13 @@ def channels(values: object, name: str, low: float) -> tuple[float, float, float
     return red, green, blue
 
 
-def refuse_loading(kwargs: Collection[str], key: str) -> None:
+def refuse_loading(kwargs: Collection[str], key: str, mend: str) -> None:
     """Refuse options by which a network's builder would load weights itself.
 
     Args:
         kwargs: names of the options.
         key: where they were given.
+        mend: the option that weights can be given with.
 
     Raises:
         ConfigurationError: naming the first.
@@ -197,7 +198,7 @@ def refuse_loading(kwargs: Collection[str], key: str) -> None:
     if loading := sorted(set(kwargs) & set(LOADING_OPTIONS)):
         raise ConfigurationError(
             f"{key}.{loading[0]} would have the network's builder load a file that nothing "
-            "checks: leave it out, and give the weights as a checkpoint"
+            f"checks: leave it out, and give the weights with {mend}"
         )
 
 

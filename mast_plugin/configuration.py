@@ -11,6 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from mast_plugin.backbone import fitted
 from mast_plugin.check import refuse_loading, refuse_unprintable, shown
 from mast_plugin.document import first_line, refuse_boundless
 from mast_plugin.errors import ConfigurationError, DataError
@@ -70,7 +71,8 @@ def evaluation_options(cfg: DictConfig, name: str) -> dict[str, Any]:
         options[key] = {**default, **value} if merges else value
     check_all(options, _STAGES[name])
     _refuse_missing(OmegaConf.create(options))
-    refuse_loading(options.get("backbone", {}).get("kwargs", {}), "backbone.kwargs")
+    given_kwargs = options.get("backbone", {}).get("kwargs", {})
+    refuse_loading(given_kwargs, "backbone.kwargs", "checkpoint=PATH")
     return options
 
 
@@ -122,7 +124,8 @@ def resolve(cfg: DictConfig) -> DictConfig:
     assert isinstance(base, DictConfig)
     _refuse_unknown(given, plain(base), "")
     check_all(given, {**PRETRAINING, **TRAINER})
-    refuse_loading(given.get("backbone", {}).get("kwargs", {}), "backbone.kwargs")
+    given_kwargs = given.get("backbone", {}).get("kwargs", {})
+    refuse_loading(given_kwargs, "backbone.kwargs", "init_from=PATH")
     complete = OmegaConf.merge(base, given)
     assert isinstance(complete, DictConfig)
     _refuse_missing(complete)
@@ -142,24 +145,31 @@ def resolve(cfg: DictConfig) -> DictConfig:
 def with_crops(
     cfg: DictConfig, crop_sizes: Sequence[int], num_crops: Sequence[int], num_classes: int
 ) -> DictConfig:
-    """Return a copy that says what the host derives from the views and the images.
+    """Return a copy that says what follows from the views and the images.
 
     Args:
         cfg: resolved configuration.
         crop_sizes: in pixels, per block; views of the first block's size are the large ones.
         num_crops: views per block.
         num_classes: what the online classifier tells apart.
+
+    Raises:
+        ConfigurationError: the backbone cannot be had for views of these sizes.
     """
     copy = cfg.copy()
     large = [n for size, n in zip(crop_sizes, num_crops, strict=True) if size == crop_sizes[0]]
     copy.data.num_large_crops = sum(large)
     copy.data.num_small_crops = sum(num_crops) - sum(large)
     copy.data.num_classes = num_classes
+    copy.backbone = fitted(plain(cfg.backbone), crop_sizes)
     return copy
 
 
 def with_scaled_rates(cfg: DictConfig, num_processes: int) -> DictConfig:
-    """Return a copy whose rates are multiplied by the global batch size over 256, as the host's.
+    """Return a copy whose rates are multiplied by the global batch size over 256.
+
+    This is the main branch's own script's rule (``solo/args/pretrain.py``): ``classifier_lr`` is
+    multiplied only where ``data.val_path`` is given. The release's script never multiplies it.
 
     Args:
         cfg: resolved configuration; ``optimizer.batch_size`` is that of one process.
@@ -168,7 +178,8 @@ def with_scaled_rates(cfg: DictConfig, num_processes: int) -> DictConfig:
     copy = cfg.copy()
     factor = cfg.optimizer.batch_size * num_processes / 256
     copy.optimizer.lr = cfg.optimizer.lr * factor
-    copy.optimizer.classifier_lr = cfg.optimizer.classifier_lr * factor
+    if cfg.data.val_path is not None:
+        copy.optimizer.classifier_lr = cfg.optimizer.classifier_lr * factor
     return copy
 
 

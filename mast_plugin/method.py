@@ -9,6 +9,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
+from mast_plugin.backbone import fitted
 from mast_plugin.change import change_of
 from mast_plugin.configuration import plain
 from mast_plugin.data import normalisation
@@ -16,6 +17,7 @@ from mast_plugin.distributed import gather, require_equal_batches
 from mast_plugin.errors import ConfigurationError
 from mast_plugin.head import SubspaceHead
 from mast_plugin.host import load_host
+from mast_plugin.lars import unscaled
 from mast_plugin.loss import SCALARS, MASTTerms, mast_loss
 from mast_plugin.meter import SubspaceMeter
 from mast_plugin.options import MASTOptions
@@ -71,6 +73,9 @@ class MAST(_host.Method):  # type: ignore[misc, name-defined]
     def add_and_assert_specific_cfg(cfg: DictConfig) -> DictConfig:
         """Fill in the host's defaults; its base class calls this on the main branch."""
         cfg = super(MAST, MAST).add_and_assert_specific_cfg(cfg)
+        if cfg.get("entry") != "mast_plugin":  # ours has fitted it already
+            sizes = [block.crop_size for block in cfg.augmentations]
+            cfg.backbone = fitted(plain(cfg.backbone), sizes)
         _host.complete_views(cfg)
         return cfg
 
@@ -99,7 +104,7 @@ class MAST(_host.Method):  # type: ignore[misc, name-defined]
         for name, (parameters, rate) in own.items():
             if parameters:
                 group = {"name": name, "params": parameters, "lr": rate, "weight_decay": 0.0}
-                groups.append(_host.unscaled(group))
+                groups.append(unscaled(group))
         return groups
 
     def setup(self, stage: str) -> None:

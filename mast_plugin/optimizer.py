@@ -17,7 +17,6 @@ _LARS = {
     **dict.fromkeys(("momentum", "eta", "dampening", "eps"), number(0)),
     **dict.fromkeys(("clip_lr", "exclude_bias_n_norm", "nesterov"), FLAG),
 }
-"""The host's own, which has to be asked by rules: what it is given wrongly fails in a step."""
 
 
 def completed(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -31,26 +30,37 @@ def completed(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
         ConfigurationError: an option that the optimiser does not take, or not with this value.
     """
     if name == "lars":
-        for key, value in given.items():
-            if key not in _LARS:
-                raise ConfigurationError(
-                    f"optimizer.kwargs.{key} is not an option of lars: take it out with "
-                    f"~optimizer.kwargs.{key}"
-                )
-            _LARS[key].check(f"optimizer.kwargs.{key}", value)
+        _check_lars(given)
     options = {**_DEFAULTS[name], **given}
-    if name != "lars":
-        _try(name, options)
+    _try(name, options)
     return options
 
 
+def _check_lars(given: Mapping[str, Any]) -> None:
+    """Check LARS's options one by one: what it is given wrongly would fail in a step."""
+    for key, value in given.items():
+        if key not in _LARS:
+            raise ConfigurationError(
+                f"optimizer.kwargs.{key} is not an option of lars: take it out with "
+                f"~optimizer.kwargs.{key}"
+            )
+        _LARS[key].check(f"optimizer.kwargs.{key}", value)
+
+
 def _try(name: str, options: Mapping[str, Any]) -> None:
-    """Make the optimiser of a single number, as torch checks the values when it makes one."""
+    """Make the optimiser of a single number, as most values are checked when one is made."""
     import torch
 
-    kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name]
+    from mast_plugin.lars import LARS
+
+    kinds: dict[str, Any] = {
+        "sgd": torch.optim.SGD,
+        "lars": LARS,
+        "adam": torch.optim.Adam,
+        "adamw": torch.optim.AdamW,
+    }
     try:
-        kind([torch.zeros(1, requires_grad=True)], lr=0.1, **options)  # type: ignore[operator]
+        kinds[name]([torch.zeros(1, requires_grad=True)], lr=0.1, **options)
     except Exception as error:
         raise ConfigurationError(
             f"{name} cannot take optimizer.kwargs={shown(dict(options))}: {first_line(error)}"

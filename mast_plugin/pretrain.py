@@ -9,6 +9,7 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig
 
+from mast_plugin.backbone import require_views
 from mast_plugin.command import answer, spare_the_cores
 from mast_plugin.composition import guarded
 from mast_plugin.configuration import (
@@ -97,6 +98,9 @@ def pretrain(cfg: DictConfig) -> Pretrained:
         read_checkpoint(run.resume_from)  # refused before anything is built or written
     trainer = _trainer(cfg, host, run)
     model = _model(cfg, host, trainer)
+    require_views(cfg.backbone.name, host.backbone(model), views.crop_sizes)
+    if cfg.init_from is not None and run.resume_from is None:
+        _start(cfg, host, model, trainer)
     scoring = Scoring.open(cfg, trainer, host.backbone(model), views.centred)
     untrained = scoring.scores() if scoring else ()
     if cfg.debug_augmentations:
@@ -126,11 +130,13 @@ def _prepared(cfg: DictConfig) -> tuple[DictConfig, Any, Any]:
     """The complete configuration, the views and the training images."""
     cfg = resolve(cfg)
     from mast_plugin import data
+    from mast_plugin.start import with_start
     from mast_plugin.views.choice import chosen_views
 
     views = chosen_views(cfg)
     images = data.training_images(cfg)
     classes = data.num_classes(cfg, images)
+    cfg = with_start(cfg)
     return with_crops(cfg, views.crop_sizes, views.num_crops, classes), views, images
 
 
@@ -150,6 +156,15 @@ def _model(cfg: DictConfig, host: Any, trainer: Any) -> Any:
     if cfg.performance.disable_channel_last:
         return model
     return model.to(memory_format=torch.channels_last)
+
+
+def _start(cfg: DictConfig, host: Any, model: Any, trainer: Any) -> None:
+    from mast_plugin.start import start
+
+    networks = [host.backbone(model), host.momentum_backbone(model)]
+    said = start(cfg, [network for network in networks if network is not None])
+    if trainer.is_global_zero:
+        print(said, flush=True)
 
 
 def _fit(trainer: Any, model: Any, training: Any, validation: Any, run: Run) -> None:
@@ -200,7 +215,7 @@ def _trainer(cfg: DictConfig, host: Any, run: Run) -> Any:
     callback = [callbacks.LearningRateMonitor(logging_interval="epoch"), cost]
     # What is not finite must be found before it can be saved.
     callback += [reseeding(host.engine, cfg.seed), stopping(host.engine)]
-    callback += [divergence_guard(host.engine)]
+    callback += [divergence_guard(host.engine, cfg.method)]
     if cfg.checkpoint.enabled:
         logdir = str(run.folder.parent)
         kept = (cfg.checkpoint.frequency, cfg.checkpoint.keep_prev)

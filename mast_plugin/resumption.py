@@ -43,7 +43,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         if not isinstance(content, dict) or not isinstance(content.get(part), kind):
             raise ConfigurationError(
                 f"no run can go on from {path}, which has no {part}: give a .ckpt file that a "
-                "pretraining wrote, or null to start afresh"
+                f"pretraining wrote, or start from its weights with init_from={path}"
             )
     return dict(content)
 
@@ -68,7 +68,7 @@ def misfit_explained(checkpoint: Path | None) -> Iterator[None]:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ConfigurationError(
             f"this run cannot go on from {checkpoint} ({reason}): give a checkpoint of the same "
-            "network, method and optimizer, or null to start afresh"
+            f"network, method and optimizer, or start from its backbone with init_from={checkpoint}"
         ) from error
 
 

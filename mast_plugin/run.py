@@ -20,6 +20,7 @@ _INCIDENTAL = (
     "wandb",
     "enable_progress_bar",
     "evaluation",
+    "init_from",  # where the weights lie; their digest is essential
 )
 
 

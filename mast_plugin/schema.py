@@ -6,6 +6,7 @@ Keys that are not listed are checked where they are read: augmentations, a metho
 from collections.abc import Mapping
 from typing import Any
 
+from mast_plugin.backbone import STEMS
 from mast_plugin.check import (
     FILE_NAME,
     FLAG,
@@ -37,6 +38,8 @@ PRETRAINING: Rules = {
     "seed": _SEED,
     "backbone.name": TEXT,
     "backbone.kwargs": SECTION,
+    "backbone.stem": one_of(*STEMS),
+    "init_from": PATH_TEXT | NULL,
     "data.dataset": TEXT,
     "data.train_path": PATH_TEXT,
     "data.val_path": PATH_TEXT | NULL,

@@ -150,3 +150,27 @@ def test_another_processs_trouble_stops_this_one(host):
     place.strategy.reduce_boolean_decision = lambda decision, all: True
     with pytest.raises(DivergenceError, match="another process diverged in epoch 0"):
         guard.on_train_batch_end(place, None, {"loss": torch.tensor(1.0)}, None, 3)
+
+
+@pytest.mark.parametrize(
+    ("method", "epoch", "stops"),
+    [("deepclusterv2", 0, False), ("deepclusterv2", 1, True), ("vicreg", 0, True)],
+)
+def test_the_loss_of_deepclusterv2s_first_epoch_is_let_pass(method, epoch, stops, host):
+    """It has no clusters yet: the mean over nothing is NaN, and its gradient zero."""
+    guard, place = divergence_guard(host.engine, method), trainer(4)
+    place.current_epoch = epoch
+    loss = {"loss": torch.tensor(math.nan)}
+    if stops:
+        with pytest.raises(DivergenceError, match="not finite at step 4"):
+            guard.on_train_batch_end(place, None, loss, None, 3)
+    else:
+        guard.on_train_batch_end(place, None, loss, None, 3)
+        guard.on_train_epoch_end(place, torch.nn.Linear(1, 1))
+
+
+def test_weights_are_looked_at_in_that_epoch_too(host):
+    guard, layer = divergence_guard(host.engine, "deepclusterv2"), torch.nn.Linear(1, 1)
+    torch.nn.init.constant_(layer.weight, math.nan)
+    with pytest.raises(DivergenceError, match="weights of weight are not finite"):
+        guard.on_train_epoch_end(trainer(1), layer)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mast_plugin import register
-from mast_plugin.configuration import resolve, with_crops
+from mast_plugin.configuration import resolve, with_crops, with_scaled_rates
 from mast_plugin.errors import ConfigurationError
 from mast_plugin.host import host_kind
 
@@ -84,6 +84,20 @@ def test_options_of_a_built_in_method_exclude_the_base(host):
 def test_a_missing_option_is_named(host, small):
     with pytest.raises(ConfigurationError, match=r"method_kwargs\.temperature is missing"):
         host.build(ready(small("vicreg", "method=simclr")))
+
+
+@pytest.mark.skipif(host_kind() != "mainline", reason="the release has no such script")
+@pytest.mark.parametrize("validated", [True, False])
+def test_rates_are_multiplied_as_by_the_hosts_own_script(validated, host, small, image_folder):
+    """The online classifier's is, only where there are images to validate it on."""
+    from solo.args.pretrain import parse_cfg
+
+    cfg = resolve(small("vicreg", "devices=[0,1]", "num_nodes=3", "optimizer.batch_size=24"))
+    cfg.data.val_path = str(image_folder) if validated else None
+    theirs, ours = parse_cfg(cfg.copy()).optimizer, with_scaled_rates(cfg, 2 * 3).optimizer
+    assert ours.lr == pytest.approx(theirs.lr) != cfg.optimizer.lr
+    assert ours.classifier_lr == pytest.approx(theirs.classifier_lr)
+    assert (ours.classifier_lr == cfg.optimizer.classifier_lr) != validated
 
 
 def optimizer_of(model):

@@ -153,13 +153,13 @@ def _host_knows(name: str) -> bool:
     return any(name in table for table in tables)
 
 
-def host_backbone(name: str, kwargs: Mapping[str, Any], dataset: str = "custom") -> nn.Module:
+def host_backbone(name: str, kwargs: Mapping[str, Any], stem: str = "imagenet") -> nn.Module:
     """Build a backbone as the installed solo-learn does, by building our method around it.
 
     Args:
         name: ``backbone.name``.
         kwargs: ``backbone.kwargs``.
-        dataset: ``data.dataset``; the hosts change a ResNet's stem for CIFAR.
+        stem: of a ResNet, ``cifar`` or ``imagenet``.
 
     Raises:
         HostError: no solo-learn is installed.
@@ -173,8 +173,8 @@ def host_backbone(name: str, kwargs: Mapping[str, Any], dataset: str = "custom")
     configuration = {
         "method": "mast",
         "method_kwargs": {"proj_hidden_dim": 1, "proj_output_dim": 1},
-        "backbone": {"name": name, "kwargs": dict(kwargs)},
-        "data": {"dataset": dataset},
+        "backbone": {"name": name, "kwargs": dict(kwargs), "stem": stem},
+        "data": {"dataset": "custom"},
         "augmentations": [{"crop_size": 32, "num_crops": 2, "crop": {}}],
     }
     return host.backbone(host.build(complete(configuration, num_classes=1)))

@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor, nn
 
+from mast_plugin.backbone import stem_of_weights
 from mast_plugin.errors import ConfigurationError, HostError, MASTError
 from mast_plugin.evaluation.architecture import (
     State,
@@ -25,6 +26,7 @@ from mast_plugin.evaluation.architecture import (
 )
 from mast_plugin.evaluation.recipe import complete, stored_configuration, view_plan
 from mast_plugin.evaluation.weight_file import WeightFile, read_weights
+from mast_plugin.host.memory import late
 from mast_plugin.plan import Plan
 
 Statistics = tuple[float, float, float]
@@ -115,8 +117,10 @@ def open_network(
     inside = {key: value for key, value in weights.state.items() if _BACKBONE.match(key)}
     stored = stored_configuration(checkpoint, weights.configuration, config)
     cfg = None if stored is None else complete(stored, _num_classes(weights.state))
+    if cfg is not None:  # whichever script chose it, by whatever rule
+        cfg.backbone.stem = stem_of_weights(bare_backbone(inside)) or cfg.backbone.stem
     if backbone_name is not None:
-        state = _backbone_state(weights.state) if inside else weights.state
+        state = bare_backbone(weights.state) if inside else weights.state
         name, kwargs = backbone_name, dict(backbone_kwargs or {})
         return _of_backbone(weights, state, name, kwargs, stored, cfg)
     if stored is None or cfg is None:
@@ -139,24 +143,27 @@ def _of_method(weights: WeightFile, stored: dict[str, Any], cfg: DictConfig) -> 
     register()
     host = load_host()
     if cfg.method not in host.METHODS or cfg.method in ("base", "linear"):
-        state = _backbone_state(weights.state)
+        state = bare_backbone(weights.state)
         with _clear_failure(weights.path):
-            backbone = host_backbone(cfg.backbone.name, cfg.backbone.kwargs, cfg.data.dataset)
+            backbone = host_backbone(cfg.backbone.name, cfg.backbone.kwargs, cfg.backbone.stem)
         load_exactly(backbone, state, f"the backbone in {weights.path}", _MEND)
         dropped = tuple(key for key in weights.state if not _is_backbone(key))
         return _network(weights, backbone, stored, cfg, dropped=dropped)
     if cfg.method != "mast":
-        known = host.method_options(cfg.method)
-        cfg.method_kwargs = {k: v for k, v in cfg.method_kwargs.items() if k in known}
+        options = host.method_options(cfg.method)
+        cfg.method_kwargs = {k: v for k, v in cfg.method_kwargs.items() if k in options}
     with _clear_failure(weights.path):
         model = host.build(cfg.copy())  # the main branch adds to what it is given
     backbone = host.backbone(model)
     state = _as_named_by(model, weights.state)
+    memories = late(model, state)  # of training, not of the network
+    state = {name: value for name, value in state.items() if name not in memories}
     load_exactly(model, state, f"{weights.path} ({cfg.method})", _MEND)
     model.eval()
     if cfg.method != "mast":
         projector = getattr(model, "projector", None)
-        return _network(weights, backbone, stored, cfg, model=model, projector=projector)
+        known = {"model": model, "projector": projector, "dropped": memories}
+        return _network(weights, backbone, stored, cfg, **known)
     head = model.head
     return _network(
         weights,
@@ -230,7 +237,8 @@ def _is_backbone(key: str) -> bool:
     return match is not None and match.group(1) is None
 
 
-def _backbone_state(state: State) -> dict[str, Tensor]:
+def bare_backbone(state: State) -> dict[str, Tensor]:
+    """The backbone's weights of a method's checkpoint, by their names in the bare network."""
     return {_BACKBONE.sub("", key): value for key, value in state.items() if _is_backbone(key)}
 
 

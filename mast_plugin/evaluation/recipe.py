@@ -10,6 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from mast_plugin.backbone import stem_of_dataset
 from mast_plugin.check import LOADING_OPTIONS
 from mast_plugin.configuration import plain, shipped_directory
 from mast_plugin.data import normalisation
@@ -73,6 +74,8 @@ def complete(configuration: Mapping[str, Any], num_classes: int) -> DictConfig:
         base = OmegaConf.load(shipped_directory() / "base.yaml")
         cfg = OmegaConf.merge(base, dict(configuration))
         assert isinstance(cfg, DictConfig)
+        if cfg.backbone.stem == "auto":  # decided where our own entry trains, not elsewhere
+            cfg.backbone.stem = stem_of_dataset(cfg.data.dataset)
         cfg.data.num_classes = num_classes
         cfg.data.num_large_crops = cfg.data.num_large_crops or 2
         cfg.data.num_small_crops = cfg.data.num_small_crops or 0

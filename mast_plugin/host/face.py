@@ -31,11 +31,11 @@ class Host(Protocol):
     def backbone(self, model: Any) -> nn.Module:
         """Return the network that outlives pretraining, without projector."""
 
+    def momentum_backbone(self, model: Any) -> nn.Module | None:
+        """Return the backbone's copy that follows it, of a method with momentum."""
+
     def method_options(self, name: str) -> frozenset[str]:
         """Names that ``method_kwargs`` may hold for a built-in method."""
-
-    def unscaled(self, group: dict[str, Any]) -> dict[str, Any]:
-        """Mark a parameter group so that LARS takes its gradients as they are."""
 
     def trainer_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Translate Trainer options of the main branch (Lightning 2) to the engine's."""

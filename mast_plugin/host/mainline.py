@@ -2,26 +2,40 @@
 
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from lightning import pytorch as engine
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError
 from solo.methods import METHODS
-from solo.methods.base import BaseMethod as Method
+from solo.methods.base import BaseMethod
 from solo.methods.linear import LinearModel
 from solo.utils.checkpointer import Checkpointer as _Checkpointer
+from solo.utils.knn import WeightedKNNClassifier
 from torch import nn
 
 from mast_plugin.errors import ConfigurationError, HostError
+from mast_plugin.host import memory
 from mast_plugin.host.checkpoint import complete
 from mast_plugin.host.face import Transform
+from mast_plugin.host.neighbour import nearest
 from mast_plugin.host.quiet import quiet_host
+from mast_plugin.lars import LARS
 
 __all__ = ["METHODS", "Checkpointer", "Method", "engine"]
 
 Checkpointer = complete(_Checkpointer)
+
+
+class Method(BaseMethod):  # type: ignore[misc]
+    """The main branch's base method, finished as :func:`build` finishes the built-in ones."""
+
+    def __init__(self, cfg: DictConfig) -> None:
+        with _stem_by_name(cfg):
+            super().__init__(cfg)
+        _finish(self)
 
 
 def build(cfg: DictConfig) -> Any:
@@ -30,18 +44,48 @@ def build(cfg: DictConfig) -> Any:
     Raises:
         ConfigurationError: an option that the method has no default for is missing.
     """
+    cls = METHODS[cfg.method]
+    if cfg.method in memory.METHODS:
+        cls = type(cls.__name__, (memory.LateMemory, cls), {})
     try:
-        with quiet_host():
-            return METHODS[cfg.method](cfg)
+        with quiet_host(), _stem_by_name(cfg):
+            model = cls(cfg)
     except ConfigAttributeError as error:
         raise ConfigurationError(
             f"{error.full_key} is missing: {cfg.method} has no default for it"
         ) from error
+    _finish(model)
+    return model
+
+
+@contextmanager
+def _stem_by_name(cfg: DictConfig) -> Iterator[None]:
+    """Have the host build ``backbone.stem``: it asks for the dataset's name, and that alone."""
+    stem, dataset = cfg.backbone.get("stem"), cfg.data.dataset
+    if stem is not None:
+        cfg.data.dataset = "cifar10" if stem == "cifar" else "custom"
+    try:
+        yield
+    finally:
+        cfg.data.dataset = dataset
+
+
+def _finish(model: Any) -> None:
+    """Give a method our LARS, which does not wait for the device, and a k-NN that normalises."""
+    model._OPTIMIZERS = {**model._OPTIMIZERS, "lars": LARS}
+    if model.knn_eval:
+        model.knn = nearest(WeightedKNNClassifier, model.cfg.knn_eval)
 
 
 def backbone(model: Any) -> nn.Module:
     """Return the network that outlives pretraining."""
     network: nn.Module = model.backbone
+    return network
+
+
+def momentum_backbone(model: Any) -> nn.Module | None:
+    """Return the backbone's copy of a method with momentum."""
+    network: nn.Module | None = getattr(model, "momentum_backbone", None)
     return network
 
 
@@ -54,15 +98,6 @@ def method_options(name: str) -> frozenset[str]:
     classes = [cls for cls in METHODS[name].__mro__ if cls.__module__.startswith("solo.")]
     source = "\n".join(inspect.getsource(cls) for cls in classes)
     return frozenset(re.findall(r"method_kwargs\.(\w+)", source))
-
-
-def unscaled(group: dict[str, Any]) -> dict[str, Any]:
-    """Mark a parameter group so that LARS takes its gradients as they are.
-
-    The host's LARS knows no such mark. A clipped rate never exceeds one, though, so an immense
-    trust coefficient makes the scale exactly one; other optimisers ignore both keys.
-    """
-    return {**group, "eta": 1e30, "clip_lr": True}
 
 
 def trainer_options(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """solo-learn 1.0.2, the release on PyPI: keyword arguments, pytorch-lightning 1.x, ``encoder``."""
 
+import importlib
+import warnings
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -13,58 +15,81 @@ from solo.methods import METHODS
 from solo.methods.base import BaseMethod, BaseMomentumMethod, static_lr
 from solo.methods.linear import LinearModel
 from solo.utils.checkpointer import Checkpointer as _Checkpointer
+from solo.utils.knn import WeightedKNNClassifier
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import MultiStepLR
 
 from mast_plugin.configuration import plain
+from mast_plugin.host import memory
 from mast_plugin.host.checkpoint import complete
 from mast_plugin.host.face import Transform
+from mast_plugin.host.neighbour import nearest
 from mast_plugin.host.quiet import quiet_host
+from mast_plugin.lars import LARS
 
 __all__ = ["METHODS", "Checkpointer", "Method", "engine"]
 
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)
+    importlib.import_module("distutils.util")  # which the release's DINO uses without importing it
+
 _PRECISION = {"32-true": 32, "16-mixed": 16, "bf16-mixed": "bf16", "64-true": 64}
-_LARS_OPTIONS = {"eta": "eta_lars", "clip_lr": "grad_clip_lars"}
+_OPTIMIZERS: Mapping[str, Any] = {
+    "sgd": torch.optim.SGD,
+    "lars": LARS,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+}
 
 
 class _Schedule:
-    """Mixin that gives the release what ``cfg`` promises: schedules by step, groups free of LARS.
+    """Mixin that gives the release what ``cfg`` promises: schedules by step, LARS, weight decay.
 
     The release counts its schedules in epochs, so that a run of few epochs would spend a whole one
-    of them at the warm-up's first rate.
+    of them at the warm-up's first rate. Its LARS scales gradients before they are there, and it
+    decays biases like everything else.
     """
 
     cfg: DictConfig
 
     def configure_optimizers(self) -> Any:
-        by_step = self.cfg.scheduler.interval == "step" and self.scheduler == "warmup_cosine"
-        if not by_step:
-            configured = super().configure_optimizers()  # type: ignore[misc]
-            _respect_marks(configured[0][0] if isinstance(configured, tuple) else configured)
-            return configured
-        self.scheduler = "none"
-        optimizer = super().configure_optimizers()  # type: ignore[misc]
-        self.scheduler = "warmup_cosine"
-        _respect_marks(optimizer)
-        return [optimizer], [{"scheduler": self._cosine(optimizer), "interval": "step"}]
-
-    def _cosine(self, optimizer: Any) -> Any:
-        steps = int(self.trainer.estimated_stepping_batches)  # type: ignore[attr-defined]
-        with quiet_host():
-            schedule = LinearWarmupCosineAnnealingLR(
-                optimizer,
-                warmup_epochs=round(self.warmup_epochs * steps / self.max_epochs),
-                max_epochs=steps,
-                warmup_start_lr=self.warmup_start_lr if self.warmup_epochs > 0 else self.lr,
-                eta_min=self.min_lr,
-            )
         groups = self.learnable_params  # type: ignore[attr-defined]
+        if self.cfg.optimizer.exclude_bias_n_norm_wd:
+            groups = _decay_apart(groups)
         constant = [i for i, group in enumerate(groups) if group.get("static_lr")]
+        optimizer = _OPTIMIZERS[self.cfg.optimizer.name](
+            groups, lr=self.lr, weight_decay=self.weight_decay, **plain(self.cfg.optimizer.kwargs)
+        )
+        if self.scheduler == "none":
+            return optimizer
+        by_step = self.cfg.scheduler.interval == "step" and self.scheduler == "warmup_cosine"
+        schedule: Any
+        if self.scheduler == "step":
+            schedule = MultiStepLR(optimizer, list(self.lr_decay_steps))
+        else:
+            schedule = self._cosine(optimizer, by_step=by_step)
         if constant:
             rates = [self.lr] * len(constant)
             schedule.get_lr = partial(static_lr, schedule.get_lr, constant, rates)
-        return schedule
+        return [optimizer], [{"scheduler": schedule, "interval": "step" if by_step else "epoch"}]
+
+    def _cosine(self, optimizer: Any, *, by_step: bool) -> Any:
+        length, warmup = self.max_epochs, self.warmup_epochs
+        if by_step:
+            length = int(self.trainer.estimated_stepping_batches)  # type: ignore[attr-defined]
+            warmup = round(warmup * length / self.max_epochs)
+        with quiet_host():
+            return LinearWarmupCosineAnnealingLR(
+                optimizer,
+                warmup_epochs=warmup,
+                max_epochs=length,
+                warmup_start_lr=self.warmup_start_lr if self.warmup_epochs > 0 else self.lr,
+                eta_min=self.min_lr,
+            )
 
     scheduler: str
+    lr_decay_steps: Sequence[int]
+    weight_decay: float
     lr: float
     min_lr: float
     max_epochs: int
@@ -79,17 +104,16 @@ class _Momentum:
         super().on_train_batch_end(outputs, batch, batch_idx, 0)  # type: ignore[misc]
 
 
-def _respect_marks(optimizer: Any) -> None:
-    """Let LARS leave alone the groups that :func:`unscaled` marked."""
-    if not hasattr(optimizer, "update_p"):
-        return
-    scale = optimizer.update_p
-
-    def scale_unmarked(parameter: Tensor, group: dict[str, Any], weight_decay: float) -> None:
-        if not group.get("unscaled"):
-            scale(parameter, group, weight_decay)
-
-    optimizer.update_p = scale_unmarked
+def _decay_apart(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Groups of which the parameters of one dimension are not decayed, as on the main branch."""
+    parted = []
+    for group in groups:
+        parameters = list(group["params"])
+        flat = [each for each in parameters if each.ndim <= 1]
+        parted.append({**group, "params": [each for each in parameters if each.ndim > 1]})
+        name = {"name": f"{group['name']}_no_decay"} if "name" in group else {}
+        parted.append({**group, **name, "params": flat, "weight_decay": 0.0})
+    return [group for group in parted if group["params"]]
 
 
 class Method(_Schedule, BaseMethod):  # type: ignore[misc]
@@ -97,7 +121,7 @@ class Method(_Schedule, BaseMethod):  # type: ignore[misc]
 
     def __init__(self, cfg: DictConfig) -> None:
         super().__init__(**_base_arguments(cfg))
-        self.cfg = cfg
+        _finish(self, cfg)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Return ``logits`` and ``feats``, as the main branch's base does."""
@@ -132,15 +156,30 @@ def build(cfg: DictConfig) -> Any:
             "final_tau_momentum": cfg.momentum.final_tau,
             "momentum_classifier": cfg.momentum.classifier,
         }
+    if cfg.method in memory.METHODS:
+        mixins = (*mixins, memory.LateMemory)
     adapted = type(cls.__name__, (*mixins, cls), {})
     model = adapted(**_base_arguments(cfg), **options)
-    model.cfg = cfg
+    _finish(model, cfg)
     return model
+
+
+def _finish(model: Any, cfg: DictConfig) -> None:
+    """Give a method what the release has no argument for."""
+    model.cfg = cfg
+    if model.knn_eval:
+        model.knn = nearest(WeightedKNNClassifier, cfg.knn_eval)
 
 
 def backbone(model: Any) -> nn.Module:
     """Return the network that outlives pretraining."""
     network: nn.Module = model.encoder
+    return network
+
+
+def momentum_backbone(model: Any) -> nn.Module | None:
+    """Return the backbone's copy of a method with momentum."""
+    network: nn.Module | None = getattr(model, "momentum_encoder", None)
     return network
 
 
@@ -154,11 +193,6 @@ def _defaults(cls: type) -> dict[str, Any]:
     parser = ArgumentParser()
     cls.add_model_specific_args(parser)  # type: ignore[attr-defined]
     return vars(parser.parse_args(["--optimizer", "sgd"]))
-
-
-def unscaled(group: dict[str, Any]) -> dict[str, Any]:
-    """Mark a parameter group so that LARS takes its gradients as they are."""
-    return {**group, "unscaled": True}
 
 
 def trainer_options(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -210,29 +244,30 @@ def linear_model(
 
 def _base_arguments(cfg: DictConfig) -> dict[str, Any]:
     """Translate ``cfg`` to the keyword arguments of the release's base method."""
-    optimizer, scheduler = cfg.optimizer, cfg.scheduler
-    is_lars = optimizer.name == "lars"
-    extra = dict(optimizer.kwargs)
-    lars = {new: extra.pop(old) for old, new in _LARS_OPTIONS.items() if old in extra}
+    optimizer, scheduler, backbone = cfg.optimizer, cfg.scheduler, cfg.backbone
+    kwargs = plain(backbone.kwargs)
+    if backbone.name.startswith("swin"):
+        # The release's own habit, which checkpoints that name no window were built by.
+        kwargs.setdefault("window_size", 4 if backbone.stem == "cifar" else 7)
     return {
-        "encoder": cfg.backbone.name,
+        "encoder": backbone.name,
         "backbone_args": {
-            "cifar": cfg.data.dataset in ("cifar10", "cifar100"),
-            **cfg.backbone.kwargs,
+            **kwargs,
+            "cifar": backbone.name.startswith("resnet") and backbone.stem == "cifar",
         },
         "num_classes": cfg.data.num_classes,
         "num_large_crops": cfg.data.num_large_crops,
         "num_small_crops": cfg.data.num_small_crops,
         "max_epochs": cfg.max_epochs,
         "accumulate_grad_batches": cfg.accumulate_grad_batches,
-        "optimizer": "sgd" if is_lars else optimizer.name,
-        "lars": is_lars,
-        "exclude_bias_n_norm": bool(extra.pop("exclude_bias_n_norm", False)),
+        "optimizer": optimizer.name,
+        "lars": False,  # see _Schedule
+        "exclude_bias_n_norm": False,
         "batch_size": optimizer.batch_size,
         "lr": optimizer.lr,
         "classifier_lr": optimizer.classifier_lr,
         "weight_decay": optimizer.weight_decay,
-        "extra_optimizer_args": extra,
+        "extra_optimizer_args": plain(optimizer.kwargs),
         "scheduler": scheduler.name,
         "lr_decay_steps": scheduler.lr_decay_steps,
         "min_lr": scheduler.min_lr,
@@ -240,5 +275,4 @@ def _base_arguments(cfg: DictConfig) -> dict[str, Any]:
         "warmup_epochs": scheduler.warmup_epochs,
         "knn_eval": cfg.knn_eval.enabled,
         "knn_k": cfg.knn_eval.k,
-        **lars,
     }
