@@ -171,7 +171,6 @@ class MAST(_host.Method):  # type: ignore[misc, name-defined]
         if told is not None:
             outside = {"told": gather(told), "change": gather(change)}
             outside["change_types"] = self.head.change_types
-        options = self.options
         return mast_loss(
             gather(z[0]),
             gather(z[1]),
@@ -179,15 +178,7 @@ class MAST(_host.Method):  # type: ignore[misc, name-defined]
             route=route,
             log_variance=None if log_variance is None else gather(log_variance),
             **outside,
-            invariance_weight=options.invariance_weight,
-            variance_weight=options.variance_weight,
-            covariance_weight=options.covariance_weight,
-            capacity_weight=options.capacity_weight if options.masks == "learned" else 0.0,
-            uncertainty_weight=options.uncertainty_weight,
-            equivariance_weight=options.equivariance_weight,
-            subspace_share=options.subspace_share,
-            regulariser_mix=options.regulariser_mix,
-            weight_bounds=(options.min_pair_weight, options.max_pair_weight),
+            **self.options.of_loss,
         )
 
     def on_train_epoch_end(self) -> None:
