@@ -77,7 +77,7 @@ class MAST(_host.Method):  # type: ignore[misc, name-defined]
     @property
     def routes(self) -> RoutePolicy:
         """How routes are drawn."""
-        return RoutePolicy(self.options.full_route_prob, self.options.active_prob)
+        return self.options.routes
 
     @property
     def learnable_params(self) -> list[dict[str, Any]]:

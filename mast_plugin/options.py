@@ -9,6 +9,7 @@ from mast_plugin.check import shown
 from mast_plugin.errors import ConfigurationError
 from mast_plugin.head import MaskMode
 from mast_plugin.loss import mast_loss
+from mast_plugin.route import RoutePolicy
 
 _OF_LOSS = set(signature(mast_loss).parameters) - {"masks"}  # there: the masks themselves
 
@@ -69,6 +70,11 @@ class MASTOptions:
                 f"{', '.join(names)}"
             )
         return cls(**{name: _typed(cls, name, value) for name, value in method_kwargs.items()})
+
+    @property
+    def routes(self) -> RoutePolicy:
+        """How routes are drawn."""
+        return RoutePolicy(self.full_route_prob, self.active_prob)
 
     @property
     def of_loss(self) -> dict[str, Any]:

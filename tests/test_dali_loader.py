@@ -110,6 +110,19 @@ def test_processes_share_an_epoch_without_overlap(files, monkeypatch):
     assert len(set(parts[0]) | set(parts[1])) == 2 * 4 * (COUNT // 8)
 
 
+def test_processes_share_every_epoch_anew(files, monkeypatch):
+    parts = []
+    for rank in range(2):
+        monkeypatch.setattr(loading, "_process", lambda rank=rank: (rank, 2))
+        loader_ = loader(files)
+        parts.append([])
+        for number in range(3):
+            loader_.sampler.set_epoch(number)
+            parts[rank].append(epoch(loader_))
+    assert not any(set(one) & set(other) for one, other in zip(*parts, strict=True))
+    assert all(len({str(sorted(order)) for order in orders}) == 3 for orders in parts)
+
+
 def test_processes_draw_different_routes(files, monkeypatch):
     routes = []
     for rank in range(2):

@@ -10,6 +10,8 @@ from mast_plugin.errors import ConfigurationError
 from mast_plugin.host import host_kind
 from mast_plugin.loss import mast_loss
 from mast_plugin.options import MASTOptions
+from mast_plugin.route import RoutePolicy
+from mast_plugin.views.choice import chosen_views
 from mast_plugin.views.torchvision import RoutedViews
 
 TERMS = ("invariance", "variance", "covariance", "capacity", "uncertainty", "equivariance")
@@ -157,6 +159,14 @@ def test_every_option_of_the_loss_reaches_it(option, built):
     default = loss_of(model)
     model.options = MASTOptions(**{option: CHANGED[option]})
     assert loss_of(model) != default
+
+
+def test_the_views_of_a_run_are_drawn_by_the_routes_of_its_method(built, small):
+    options = {name: CHANGED[name] for name in ("full_route_prob", "active_prob")}
+    cfg = small("mast", *(f"method_kwargs.{name}={value}" for name, value in options.items()))
+    views, model = chosen_views(resolve(cfg)).transform, built(options)
+    assert views.policy == model.routes == RoutePolicy(0.3, 0.2)
+    assert views.plan == model.plan
 
 
 def test_every_parameter_learns(model, batch):
