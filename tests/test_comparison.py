@@ -191,7 +191,9 @@ def test_a_search_tries_every_candidate_with_the_first_seed_and_takes_the_best(m
     assert [each["validation"] for each in search["mast"]] == [20.0, 40.0, 30.0]
 
 
-def test_the_radar_is_of_each_methods_backbone_with_the_first_seed(results, tmp_path, monkeypatch):
+def test_the_page_has_each_methods_costs_and_its_profile_with_the_first_seed(
+    results, tmp_path, monkeypatch
+):
     drawn = []
     draw = comparison_report.draw_radar
     monkeypatch.setattr(
@@ -206,12 +208,16 @@ def test_the_radar_is_of_each_methods_backbone_with_the_first_seed(results, tmp_
         for key in results
     }
     table = module._table(cfg_of(), results, "linear")
-    comparison_report.report_comparison(module.Compared(tmp_path, table, {}, {}), cells, results)
+    costs = {"vicreg": {"views": 2.0, "minutes": 3.5, "images_per_second": 812.0}, "mast": {}}
+    compared = module.Compared(tmp_path, table, costs, {})
+    page = comparison_report.report_comparison(compared, cells, results).read_text()
     ((types, profiles),) = drawn
     assert types == list(KINDS)
     assert profiles == {
         method: [invariance(method, SEEDS[0], kind) for kind in KINDS] for method in METHODS
     }
+    taken = page[page.index("minutes of pretraining") :]
+    assert taken.index(">2<") < taken.index(">3.5<") < taken.index(">812<")
 
 
 def test_the_sections_of_one_run_are_named_after_it(results):
