@@ -167,18 +167,18 @@ class MAST(_host.Method):  # type: ignore[misc, name-defined]
         ``route`` is joined already, ``feats``, ``z`` and ``change`` are this process's.
         """
         log_variance = self.head.log_variance(*feats)
-        told, outside = self.head.told_change(*z), {}
+        told = self.head.told_change(*z)
+        given = self.options.of_loss
         if told is not None:
-            outside = {"told": gather(told), "change": gather(change)}
-            outside["change_types"] = self.head.change_types
+            given |= {"told": gather(told), "change": gather(change)}
+            given["change_types"] = self.head.change_types
         return mast_loss(
             gather(z[0]),
             gather(z[1]),
             masks=self.head.masks,
             route=route,
             log_variance=None if log_variance is None else gather(log_variance),
-            **outside,
-            **self.options.of_loss,
+            **given,
         )
 
     def on_train_epoch_end(self) -> None:
