@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -216,6 +217,13 @@ def test_a_folder_is_ordered_and_labelled_as_imagefolder(small, folder):
     assert loader_.source.labels.tolist() == reference.targets
     assert num_classes(cfg, images) == 3
     epoch(loader_)
+
+
+def test_a_configurations_seed_and_sizes_reach_the_loader(small, folder):
+    options = ("seed=6", "optimizer.batch_size=3", "data.num_workers=2")
+    _, _, loader_ = opened(small, folder, *options)
+    assert (loader_.seed, loader_.batch_size, loader_.num_threads) == (6, 3, 2)
+    assert loader_.draws == replace(draws_of(VIEWS), in_one_pass=True)
 
 
 def test_an_unlabelled_folder_and_a_fraction_of_it(small, folder):
