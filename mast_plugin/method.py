@@ -82,7 +82,7 @@ class MAST(_host.Method):  # type: ignore[misc, name-defined]
     @property
     def routes(self) -> RoutePolicy:
         """How routes are drawn."""
-        return RoutePolicy(self.options.full_route_prob, self.options.active_prob)
+        return self.options.routes
 
     @property
     def learnable_params(self) -> list[dict[str, Any]]:
@@ -173,27 +173,18 @@ class MAST(_host.Method):  # type: ignore[misc, name-defined]
         """
         log_variance = self.head.log_variance(*feats)
         z1, z2 = map(gather, z)
-        told, outside = self.head.told_change(z1, z2, route), {}
+        told = self.head.told_change(z1, z2, route)
+        given = self.options.of_loss
         if told is not None:
-            outside = {"told": told, "change": gather(change)}
-            outside["change_types"] = self.head.change_types
-        options = self.options
+            given |= {"told": told, "change": gather(change)}
+            given["change_types"] = self.head.change_types
         return mast_loss(
             z1,
             z2,
             masks=self.head.masks,
             route=route,
             log_variance=None if log_variance is None else gather(log_variance),
-            **outside,
-            invariance_weight=options.invariance_weight,
-            variance_weight=options.variance_weight,
-            covariance_weight=options.covariance_weight,
-            capacity_weight=options.capacity_weight if options.masks == "learned" else 0.0,
-            uncertainty_weight=options.uncertainty_weight,
-            equivariance_weight=options.equivariance_weight,
-            subspace_share=options.subspace_share,
-            regulariser_mix=options.regulariser_mix,
-            weight_bounds=(options.min_pair_weight, options.max_pair_weight),
+            **given,
         )
 
     def on_train_epoch_end(self) -> None:

@@ -2,11 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from inspect import signature
 from typing import Any, get_args
 
 from mast_plugin.check import shown
 from mast_plugin.errors import ConfigurationError
 from mast_plugin.head import MaskMode
+from mast_plugin.loss import mast_loss
+from mast_plugin.route import RoutePolicy
+
+_OF_LOSS = set(signature(mast_loss).parameters) - {"masks"}  # there: the masks themselves
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +70,22 @@ class MASTOptions:
                 f"{', '.join(names)}"
             )
         return cls(**{name: _typed(cls, name, value) for name, value in method_kwargs.items()})
+
+    @property
+    def routes(self) -> RoutePolicy:
+        """How routes are drawn."""
+        return RoutePolicy(self.full_route_prob, self.active_prob)
+
+    @property
+    def of_loss(self) -> dict[str, Any]:
+        """Keyword arguments of :func:`~mast_plugin.loss.mast_loss`.
+
+        Every option that has the name of an argument is one, so that none is forgotten.
+        """
+        found = {name: value for name, value in asdict(self).items() if name in _OF_LOSS}
+        if self.masks != "learned":
+            found["capacity_weight"] = 0.0  # masks that cannot move are asked for no size
+        return {**found, "weight_bounds": (self.min_pair_weight, self.max_pair_weight)}
 
     def __post_init__(self) -> None:
         """Check the ranges."""

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +111,19 @@ def test_processes_share_an_epoch_without_overlap(files, monkeypatch):
     assert len(set(parts[0]) | set(parts[1])) == 2 * 4 * (COUNT // 8)
 
 
+def test_processes_share_every_epoch_anew(files, monkeypatch):
+    parts = []
+    for rank in range(2):
+        monkeypatch.setattr(loading, "_process", lambda rank=rank: (rank, 2))
+        loader_ = loader(files)
+        parts.append([])
+        for number in range(3):
+            loader_.sampler.set_epoch(number)
+            parts[rank].append(epoch(loader_))
+    assert not any(set(one) & set(other) for one, other in zip(*parts, strict=True))
+    assert all(len({str(sorted(order)) for order in orders}) == 3 for orders in parts)
+
+
 def test_processes_draw_different_routes(files, monkeypatch):
     routes = []
     for rank in range(2):
@@ -203,6 +217,13 @@ def test_a_folder_is_ordered_and_labelled_as_imagefolder(small, folder):
     assert loader_.source.labels.tolist() == reference.targets
     assert num_classes(cfg, images) == 3
     epoch(loader_)
+
+
+def test_a_configurations_seed_and_sizes_reach_the_loader(small, folder):
+    options = ("seed=6", "optimizer.batch_size=3", "data.num_workers=2")
+    _, _, loader_ = opened(small, folder, *options)
+    assert (loader_.seed, loader_.batch_size, loader_.num_threads) == (6, 3, 2)
+    assert loader_.draws == replace(draws_of(VIEWS), in_one_pass=True)
 
 
 def test_an_unlabelled_folder_and_a_fraction_of_it(small, folder):

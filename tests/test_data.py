@@ -3,16 +3,19 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from torchvision.datasets import ImageFolder
 
 from mast_plugin.configuration import resolve
 from mast_plugin.data import (
     check_images,
+    normalisation,
     num_classes,
     training_images,
     training_loader,
     validation_loader,
 )
 from mast_plugin.errors import ConfigurationError, DataError
+from mast_plugin.views.choice import chosen_views
 from mast_plugin.views.torchvision import CentredView
 
 
@@ -53,6 +56,53 @@ def test_unlabelled_images_are_found_at_any_depth_and_share_a_label(small, folde
     assert len(images) == 12 and num_classes(cfg, images) == 1
     (_, _, label), *_ = list(training_loader(cfg, images, CentredView(32)))
     assert not label.any()
+
+
+def test_unlabelled_images_of_a_labelled_dataset_share_a_label_too(small, folder):
+    cfg = resolve(small("mast", f"data.train_path={folder}", "data.no_labels=true"))
+    labelled = opened(small, folder)
+    assert {label for _, label in labelled} == {0, 1}
+    batches = list(training_loader(cfg, labelled, CentredView(32)))
+    assert not any(label.any() for *_, label in batches)
+
+
+SPLITS = {
+    "cifar10": ("CIFAR10", {"train": True}, {"train": False}),
+    "cifar100": ("CIFAR100", {"train": True}, {"train": False}),
+    "stl10": ("STL10", {"split": "train+unlabeled"}, {"split": "test"}),
+}
+
+
+@pytest.mark.parametrize("dataset", SPLITS)
+def test_a_known_dataset_is_validated_on_the_images_that_nothing_is_trained_on(
+    dataset, small, folder, monkeypatch
+):
+    """The images themselves would have to be downloaded: these are others, asked for alike."""
+    name, *expected = SPLITS[dataset]
+    asked = []
+
+    def open_(root, *, download, **split):
+        asked.append(split)
+        return ImageFolder(root)
+
+    monkeypatch.setattr(f"torchvision.datasets.{name}", open_)
+    cfg = resolve(small("mast", f"data.dataset={dataset}", f"data.train_path={folder}"))
+    training_images(cfg)
+    assert validation_loader(cfg, CentredView(32)) is not None
+    assert asked == expected
+
+
+@pytest.mark.parametrize("method", ["mast", "vicreg"])
+@pytest.mark.parametrize(("dataset", "red"), [("cifar10", 0.4914), ("custom", 0.485)])
+def test_views_are_normalised_by_the_datasets_own_statistics(dataset, red, method, small):
+    views = chosen_views(resolve(small(method, f"data.dataset={dataset}")))
+    statistics = normalisation(dataset)
+    plans = [views.transform.plan] if method == "mast" else [s.plan for s in views.transform.specs]
+    assert statistics["mean"][0] == red
+    assert all({"mean": plan.mean, "std": plan.std} == statistics for plan in plans)
+    mean, std = (torch.tensor(statistics[name]) for name in ("mean", "std"))
+    white = views.centred(Image.new("RGB", (32, 32), "white"))
+    torch.testing.assert_close(white[:, 0, 0], (1 - mean) / std)
 
 
 def test_fraction_keeps_a_share_that_the_seed_decides(small, folder):

@@ -4,7 +4,9 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,14 +15,18 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from mast_plugin import evaluate as module
+from mast_plugin.configuration import plain
 from mast_plugin.errors import ConfigurationError, DataError
 from mast_plugin.evaluate import evaluate
 from mast_plugin.evaluation.fewshot import few_shot_measurements
+from mast_plugin.evaluation.header import describe
 from mast_plugin.evaluation.labelled_folder import read_labelled
 from mast_plugin.evaluation.logistic import linear_measurements
 from mast_plugin.evaluation.network import open_network
 from mast_plugin.evaluation.protocol import PROTOCOLS
 from mast_plugin.evaluation.space import feature_spaces
+from mast_plugin.evaluation.view import ViewStatistics
+from mast_plugin.report.run_report import findings
 
 MAIN = Path(__file__).parents[1] / "main_evaluate.py"
 TASKS = ["digit", "hue"]
@@ -81,6 +87,101 @@ def test_what_was_measured_is_read_again_until_something_matters(options, monkey
     assert other.header["digest"] != first.header["digest"]
     rerun = evaluate(options(seed=1, overwrite=True))
     assert [row.value for row in rerun.rows] == [row.value for row in other.rows]
+
+
+ESSENTIAL = {
+    "tasks": ["digit"],
+    "protocols": ["knn"],
+    "subspaces": [],
+    "combinations": ["crop+grayscale"],
+    "epochs": {"finetune": 3},
+    "unmirrored": ["digit"],
+    "view": {"crop_size": 20},
+    "seed": 4,
+}
+INCIDENTAL = {
+    "cache": False,
+    "report": True,
+    "overwrite": True,
+    "batch_size": 7,
+    "num_workers": 1,
+    "device": "cpu",
+}
+"""Another value of every option that can change without naming another network or dataset."""
+
+
+def test_what_is_read_again_is_known_by_everything_that_matters(options):
+    network = open_network(Path(options().checkpoint))
+
+    def digest(**changes):
+        cfg = module.checked(options(**{"cache": "/nowhere", "device": "auto", **changes}))
+        table = read_labelled(Path(cfg.dataset), cfg.tasks)
+        subject = SimpleNamespace(network=network, table=table)
+        return describe(plain(cfg), subject, Path(cfg.dataset))["digest"]
+
+    assert {
+        *ESSENTIAL,
+        *INCIDENTAL,
+        "checkpoint",
+        "config",
+        "backbone",
+        "dataset",
+        "output",
+    } == set(module.checked(options()))
+    assert {digest(**{name: value}) for name, value in INCIDENTAL.items()} == {digest()}
+    assert len({digest(), *(digest(**{n: v}) for n, v in ESSENTIAL.items())}) == 1 + len(ESSENTIAL)
+
+
+def test_another_network_is_measured_again(options, checkpoint, tmp_path):
+    """Which a file of the same name may hold."""
+    place = tmp_path / "run"
+    shutil.copytree(checkpoint.parent, place)
+    given = {"checkpoint": str(place / checkpoint.name), "protocols": ["knn"], "subspaces": []}
+    first = evaluate(options(**given))
+    content = torch.load(place / checkpoint.name, weights_only=False)
+    for name, weight in content["state_dict"].items():
+        if name.endswith("conv1.weight"):
+            weight.mul_(-1)
+    torch.save(content, place / checkpoint.name)
+    again = evaluate(options(**given))
+    assert [row.value for row in again.rows] != [row.value for row in first.rows]
+
+
+def subject_of(cfg, **changed):
+    """What an evaluation's protocols are given; ``changed`` is of the network's plan."""
+    network = open_network(Path(cfg.checkpoint))
+    network = replace(network, plan=replace(network.plan, **changed))
+    return module._subject(module.checked(cfg), network, Path(cfg.output))[0]
+
+
+def test_every_option_reaches_the_protocols(options):
+    given = {"unmirrored": ["digit"], "epochs": {"finetune": 3, "lightning-linear": 4}, "seed": 7}
+    subject = subject_of(
+        options(**given, batch_size=17, subspaces=["linear"], combinations=["crop+grayscale"])
+    )
+    assert {name: getattr(subject, name) for name in given} == given
+    assert (subject.batch_size, subject.workers) == (17, 0)
+    assert subject.masked == ["linear"]
+    assert subject.spaces[-1].name == "subspaces crop+grayscale"
+    assert (len(subject.train), len(subject.test)) == (160, 60)
+
+
+def test_views_are_those_of_the_run_unless_others_are_asked_for(options):
+    own = {"crop_size": 20, "mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6)}
+    other = {"crop_size": 24, "mean": (0.6, 0.5, 0.4), "std": (0.3, 0.2, 0.1)}
+    assert subject_of(options(), **own).statistics == ViewStatistics(**own)
+    asked = {name: list(v) if isinstance(v, tuple) else v for name, v in other.items()}
+    assert subject_of(options(view=asked), **own).statistics == ViewStatistics(**other)
+
+
+def test_the_report_looks_at_test_images_drawn_by_the_seed(options):
+    subject = subject_of(options(seed=3))
+    gone = tuple(path.with_name("gone.png") for path in subject.table.train_files)
+    found = findings(replace(subject, table=replace(subject.table, train_files=gone)))
+    assert (found.uncertainty.seed, found.uncertainty.num_images) == (3, 60)
+    for task in subject.table.tasks:
+        names, labels = found.feature_map.labels[task.name]
+        assert (names, labels.tolist()) == (task.classes, task.val.tolist())
 
 
 def test_a_corrected_label_is_measured_again(options, labelled, tmp_path):

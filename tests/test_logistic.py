@@ -127,6 +127,23 @@ def test_the_test_images_choose_nothing():
     assert other[0].value != same[0].value
 
 
+def test_the_weight_is_chosen_on_the_split_of_the_seed():
+    split = (*images(150), *images(100, seed=1))
+    chosen = [linear_measurements("", "", *split, seed=seed)[0].chosen for seed in range(6)]
+    weights = [choose_l2_weight(*split[:2], 7, seed=seed) for seed in range(6)]
+    assert [each["l2_weight"] for each in chosen] == weights
+    assert len(set(weights)) > 1
+
+
+def test_the_weight_is_chosen_under_the_mask():
+    """What the mask leaves out, and what is scored in the end, must not choose."""
+    (train, labels), test = images(150), images(100, seed=1)
+    relevance = torch.full((20,), 1e-3)
+    (row, *_) = linear_measurements("", "", train, labels, *test, relevance=relevance)
+    weight = choose_l2_weight(train, labels, 7, relevance=relevance)
+    assert row.chosen["l2_weight"] == weight != choose_l2_weight(train, labels, 7)
+
+
 def test_float32_is_as_accurate():
     split = [*images(400), *images(300, seed=1)]
     single = [part.float() if part.is_floating_point() else part for part in split]

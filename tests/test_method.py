@@ -1,3 +1,5 @@
+from dataclasses import fields
+
 import pytest
 import torch
 from torch.utils.data import DataLoader
@@ -7,9 +9,35 @@ from mast_plugin.data import IndexedImages, training_images
 from mast_plugin.errors import ConfigurationError
 from mast_plugin.host import host_kind
 from mast_plugin.loss import mast_loss
+from mast_plugin.options import MASTOptions
+from mast_plugin.route import RoutePolicy
+from mast_plugin.views.choice import chosen_views
 from mast_plugin.views.torchvision import RoutedViews
 
 TERMS = ("invariance", "variance", "covariance", "capacity", "uncertainty", "equivariance")
+CHANGED = {
+    "proj_hidden_dim": 12,
+    "proj_output_dim": 20,
+    "masks": "fixed",
+    "subspace_share": 0.6,
+    "mask_spread": 0.4,
+    "mask_lr": 0.5,
+    "uncertainty": False,
+    "uncertainty_lr": 0.5,
+    "min_pair_weight": 0.99,
+    "max_pair_weight": 1.01,
+    "full_route_prob": 0.3,
+    "active_prob": 0.2,
+    "invariance_weight": 3.0,
+    "variance_weight": 7.0,
+    "covariance_weight": 0.3,
+    "capacity_weight": 2.0,
+    "uncertainty_weight": 0.4,
+    "equivariance_weight": 0.7,
+    "regulariser_mix": 0.9,
+}
+"""Another value of every option than its default."""
+OF_LOSS = [name for name in CHANGED if name.endswith(("_weight", "_share", "_mix"))]
 
 
 @pytest.fixture
@@ -26,6 +54,34 @@ def batch(model, small):
     return next(iter(DataLoader(images, batch_size=12)))
 
 
+@pytest.fixture
+def built(host, small):
+    """A model with options other than the defaults, and an uncertainty that depends on the pair."""
+
+    def build(options):
+        overrides = [f"method_kwargs.{name}={value}" for name, value in options.items()]
+        cfg = with_crops(resolve(small("mast", *overrides)), [32], [2], num_classes=3)
+        torch.manual_seed(0)
+        model = host.build(cfg)
+        torch.manual_seed(2)
+        for parameter in model.head.uncertainty_parameters:
+            torch.nn.init.normal_(parameter, std=0.1)
+        return model
+
+    return build
+
+
+def loss_of(model):
+    """Of one batch of features, route and change; the same whatever the model."""
+    draw = torch.Generator().manual_seed(3)
+    feats = [torch.randn(12, 512, generator=draw) for _ in range(2)]
+    route = torch.rand(12, len(model.plan.types), generator=draw) < 0.7
+    change = torch.randn(12, 10, generator=draw)
+    return float(
+        model._terms(feats, [model.head(each) for each in feats], route, change).loss.detach()
+    )
+
+
 def test_forward_keeps_the_contract_of_the_host(model):
     out = model(torch.randn(4, 3, 32, 32))
     assert out["logits"].shape == (4, 3)
@@ -38,7 +94,8 @@ def test_no_parameter_of_ours_is_mistaken_for_the_backbone(model):
     assert ours and not any("backbone" in name or "encoder" in name for name in ours)
 
 
-def test_training_step_is_the_loss_of_the_outputs_with_the_options(model, batch):
+def test_training_step_is_the_loss_of_the_outputs_with_the_options(built, batch):
+    model = built({name: CHANGED[name] for name in OF_LOSS})
     logged = {}
     model.log_dict = lambda values, **_: logged.update(values)
     outputs = {}
@@ -70,6 +127,46 @@ def test_training_step_is_the_loss_of_the_outputs_with_the_options(model, batch)
     torch.testing.assert_close(loss, expected.loss + logged["train_class_loss"])
     for name in TERMS:
         torch.testing.assert_close(logged[f"mast/{name}"], getattr(expected, name).detach())
+
+
+def test_every_option_is_changed_below():
+    assert {field.name for field in fields(MASTOptions)} == set(CHANGED)
+    assert not {field.name for field in fields(MASTOptions) if field.default == CHANGED[field.name]}
+
+
+def trained_by(model):
+    """The loss, and with what its gradients are followed: all that an option can change."""
+    groups = [
+        (group.get("name"), group.get("lr"), [parameter.shape for parameter in group["params"]])
+        for group in model.learnable_params
+    ]
+    return loss_of(model), groups, model.routes
+
+
+def test_the_same_options_are_the_same_loss_and_model(built):
+    assert trained_by(built({})) == trained_by(built({}))
+
+
+@pytest.mark.parametrize("option", CHANGED)
+def test_every_option_changes_the_loss_or_the_model(option, built):
+    assert trained_by(built({option: CHANGED[option]})) != trained_by(built({}))
+
+
+@pytest.mark.parametrize("option", OF_LOSS)
+def test_every_option_of_the_loss_reaches_it(option, built):
+    """In one and the same model: some of these options shape its masks as well."""
+    model = built({})
+    default = loss_of(model)
+    model.options = MASTOptions(**{option: CHANGED[option]})
+    assert loss_of(model) != default
+
+
+def test_the_views_of_a_run_are_drawn_by_the_routes_of_its_method(built, small):
+    options = {name: CHANGED[name] for name in ("full_route_prob", "active_prob")}
+    cfg = small("mast", *(f"method_kwargs.{name}={value}" for name, value in options.items()))
+    views, model = chosen_views(resolve(cfg)).transform, built(options)
+    assert views.policy == model.routes == RoutePolicy(0.3, 0.2)
+    assert views.plan == model.plan
 
 
 def test_every_parameter_learns(model, batch):

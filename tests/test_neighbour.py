@@ -119,6 +119,18 @@ def test_the_test_images_choose_nothing():
     assert other[0].value != same[0].value
 
 
+def test_the_seed_decides_the_split_and_the_resamples():
+    split = (TRAIN, LABELS, TEST, TEST_LABELS)
+    rows = [knn_measurements("", "", *split, seed=seed) for seed in range(6)]
+    settings = [choose_setting(F.normalize(TRAIN), LABELS, 8, seed=seed)[0] for seed in range(6)]
+    chosen = [(top1.chosen["k"], top1.chosen["temperature"]) for top1, *_ in rows]
+    assert chosen == settings and len(set(settings)) > 1
+    fixed = {"neighbours": [20], "temperatures": [0.1]}
+    one, other = (knn_measurements("", "", *split, seed=seed, **fixed) for seed in (0, 1))
+    assert [row.value for row in one] == [row.value for row in other]
+    assert [(row.low, row.high) for row in one] != [(row.low, row.high) for row in other]
+
+
 def test_the_test_images_are_scored_once_by_the_host():
     calls = []
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from mast_plugin.augmentation import TYPES, Augmentation
 from mast_plugin.errors import DataError
-from mast_plugin.evaluation.profile import full_plan, invariance_profile
+from mast_plugin.evaluation.profile import _measure, _Pair, full_plan, invariance_profile
 from mast_plugin.plan import Plan
 
 SIZE = 24
@@ -151,6 +151,22 @@ def test_what_is_told_of_noise_is_nothing(files):
     assert -0.2 < found["backbone", "brightness", "told_r2"] < 0.1
     assert 30 < found["backbone", "horizontal_flip", "told_accuracy"] < 70
     assert abs(found["backbone", "brightness", "invariance"]) < 0.15
+
+
+def test_a_probe_is_scored_on_images_that_it_was_not_fitted_to():
+    """The features tell all of the half that a probe is fitted to, and nothing of the other."""
+    rng, fitted = np.random.default_rng(1), np.zeros((80, 1), dtype=bool)
+    fitted[np.random.default_rng(0).permutation(80)[:40]] = True
+    drawn = [rng.uniform(-1, 1, (80, 1)) for _ in range(2)]
+    noise = [rng.uniform(-1, 1, (80, 1)) for _ in range(2)]
+
+    def measured(told, parameters):
+        views = [np.where(fitted, t, n) for t, n in zip(told, noise, strict=True)]
+        pair = _Pair(*map(torch.tensor, views), parameters)
+        return _measure(pair, torch.zeros(80, 1), lambda features: features, 0)
+
+    assert measured(drawn, tuple(drawn))["told_r2"] < 0
+    assert 25 < measured((-1.0, 1.0), None)["told_accuracy"] < 75
 
 
 def test_other_spaces_are_derived_from_the_same_features(files):

@@ -21,3 +21,27 @@ def test_picture_is_written_repeats_and_leaves_randomness_alone(types, tmp_path)
     first, second = (Image.open(tmp_path / name) for name in ("one.png", "two.png"))
     assert first.tobytes() == second.tobytes()
     assert len(first.convert("RGB").getcolors(2**20)) > 100  # it shows something
+
+
+def test_every_row_shows_its_pair_and_where_that_is_compared(monkeypatch, tmp_path):
+    kept = []
+    monkeypatch.setattr("matplotlib.pyplot.close", kept.append)
+    types = ("crop", "hue", "grayscale")
+    plan = Plan(16, tuple(Augmentation(name, 1.0) for name in types))
+    masks = torch.rand(3, 12, generator=torch.Generator().manual_seed(0)) * 0.9 + 0.1
+    image = Image.effect_mandelbrot((20, 20), (-2, -1, 1, 1), 20).convert("RGB")
+    draw_routes(image, plan, RoutePolicy(), masks, tmp_path / "routes.svg")
+    (figure,) = kept
+    strips = [axes for axes in figure.axes if axes.get_title(loc="left").startswith("compared")]
+    below = next(axes for axes in figure.axes if axes.get_title() == "masks")
+    shown = torch.tensor(below.images[0].get_array())  # the masks, their dimensions in order
+    assert [label.get_text() for label in below.get_yticklabels()] == list(types)
+    assert sorted(shown.T.tolist()) == sorted(masks.T.tolist())
+    routes = set()
+    for strip in strips:
+        active = strip.get_title(loc="left").removeprefix("compared for ").split(", ")
+        routes.add(tuple(active))
+        weights = torch.stack([shown[types.index(name)] for name in active]).square().prod(0)
+        drawn = torch.tensor(strip.images[0].get_array())[0]
+        torch.testing.assert_close(drawn, weights / weights.max())
+    assert types in routes and len(routes) == len(strips) > 1

@@ -14,6 +14,7 @@ from mast_plugin.augmentation import Augmentation
 from mast_plugin.drawing import draw
 from mast_plugin.errors import ConfigurationError
 from mast_plugin.plan import Plan
+from mast_plugin.uncertainty import pair_log_variance
 from mast_plugin.views.torchvision import CentredView
 
 PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
@@ -184,6 +185,18 @@ def test_ends_are_the_smallest_and_largest_and_can_be_shown():
     assert most.indices == least.indices[::-1] and sorted(most.indices) == list(range(9))
     assert most.views.shape == (9, 2, 3, 16, 16)
     assert most.views.min() >= 0 and most.views.max() <= 1
+
+
+def test_the_extreme_pairs_are_shown_with_their_own_variance():
+    plan, images = plan_of("crop", "hue"), noisy_images(9)
+    network = small_network(2)
+    analysis = analyse_uncertainty(network, images, plan, num_extreme=3)
+    for pairs in (analysis.most_certain, analysis.least_certain):
+        features = [network.backbone(view) for view in pairs.views.unbind(1)]
+        predicted = network.log_variance(*features)
+        expected = pair_log_variance(predicted, torch.ones(3, 2, dtype=torch.bool))
+        torch.testing.assert_close(torch.tensor(pairs.log_variance), expected)
+    assert analysis.most_certain.log_variance[-1] < analysis.least_certain.log_variance[-1]
 
 
 def test_same_seed_same_result_whatever_the_batches_and_the_global_generator():

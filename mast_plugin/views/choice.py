@@ -9,7 +9,6 @@ from mast_plugin.configuration import plain
 from mast_plugin.data import normalisation
 from mast_plugin.options import MASTOptions
 from mast_plugin.plan import parse_pair, parse_views
-from mast_plugin.route import RoutePolicy
 from mast_plugin.views.torchvision import CentredView, PlainViews, RoutedViews
 
 
@@ -40,8 +39,7 @@ def chosen_views(cfg: DictConfig) -> ChosenViews:
     specs = parse_views(blocks, **statistics)
     transform: RoutedViews | PlainViews = PlainViews(specs)
     if cfg.method == "mast":
-        options = MASTOptions.parse(cfg.method_kwargs)
-        routes = RoutePolicy(options.full_route_prob, options.active_prob)
+        routes = MASTOptions.parse(cfg.method_kwargs).routes
         transform = RoutedViews(parse_pair(blocks, **statistics), routes)
     first = specs[0].plan
     return ChosenViews(
