@@ -109,16 +109,16 @@ def _configuration(
         given = compose(method, overrides=["data.train_path=unused"])
         epoch = len([path for path in options.images.rglob("*") if is_image(path)]) // options.batch
         epochs = -(-options.steps // epoch)
-        cifar = given.data.dataset.startswith("cifar")
+        small = given.backbone.stem == "cifar"
         batch = GLOBAL_BATCH.get(recipe, given.optimizer.batch_size)
         changes = {
-            "data.dataset": given.data.dataset if cifar else "custom",
+            "data.dataset": "custom",
             "data.train_path": f'"{options.images.absolute()}"',
             "data.val_path": "null",
             "data.num_workers": 1,
             "data.check": "false",
             "evaluation.dataset": "null",
-            "augmentations.0.crop_size": options.size // 2 if cifar else options.size,
+            "augmentations.0.crop_size": options.size // 2 if small else options.size,
             "method_kwargs.proj_hidden_dim": min(HIDDEN, given.method_kwargs.proj_hidden_dim),
             "optimizer.batch_size": options.batch,
             "optimizer.lr": given.optimizer.lr * batch / options.batch,
