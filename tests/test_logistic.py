@@ -8,6 +8,7 @@ from sklearn.preprocessing import StandardScaler
 
 from mast_plugin.errors import ConfigurationError, DataError
 from mast_plugin.evaluation.logistic import (
+    LogisticModel,
     Standardisation,
     choose_l2_weight,
     fit_logistic,
@@ -45,9 +46,20 @@ def test_weights_agree_with_scikit_learn(count, l2_weight):
     expected = reference(l2_weight, count).fit(features.numpy(), labels.numpy())
     scale = np.abs(expected.coef_).max()
     np.testing.assert_allclose(model.weight.T, expected.coef_, rtol=0, atol=3e-4 * scale)
-    # A constant beside the scores changes nothing, and the bias is free of any penalty.
+    # A constant beside the scores changes nothing, and the bias is free of any penalty: of fifteen
+    # images the objective is so flat in it that rounding hides the fourth digit.
     bias = expected.intercept_ - expected.intercept_.mean()
-    np.testing.assert_allclose(model.bias - model.bias.mean(), bias, rtol=0, atol=3e-4 * scale)
+    atol = scale * (1e-3 if count == 15 else 3e-4)
+    np.testing.assert_allclose(model.bias - model.bias.mean(), bias, rtol=0, atol=atol)
+    theirs = LogisticModel(torch.tensor(expected.coef_.T), torch.tensor(expected.intercept_))
+    values = [objective(each, features, labels, l2_weight) for each in (model, theirs)]
+    assert values[0] == pytest.approx(values[1], rel=1e-10)
+
+
+def objective(fitted, features, labels, l2_weight):
+    scores = features.double() @ fitted.weight.double() + fitted.bias.double()
+    penalty = l2_weight / 2 * fitted.weight.double().square().sum()
+    return float(F.cross_entropy(scores, labels) + penalty)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -58,13 +70,8 @@ def test_the_default_tolerance_is_at_the_minimum(dtype, l2_weight):
     exact = fit_logistic(features.double(), labels, 7, l2_weight=l2_weight, tolerance=1e-7)
     assert model.weight.dtype == dtype
     torch.testing.assert_close(model.weight.double(), exact.weight, rtol=2e-2, atol=2e-2)
-
-    def objective(fitted):
-        scores = features.double() @ fitted.weight.double() + fitted.bias.double()
-        penalty = l2_weight / 2 * fitted.weight.double().square().sum()
-        return float(F.cross_entropy(scores, labels) + penalty)
-
-    assert 0 <= objective(model) - objective(exact) < 1e-5
+    values = [objective(each, features, labels, l2_weight) for each in (model, exact)]
+    assert 0 <= values[0] - values[1] < 1e-5
 
 
 def test_the_path_goes_from_strong_to_weak_and_each_is_the_fit_alone():
