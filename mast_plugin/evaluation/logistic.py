@@ -232,6 +232,7 @@ def _minimise(
     optimiser = torch.optim.LBFGS(
         free,
         max_iter=iterations,
+        max_eval=10 * iterations,  # or torch would stop at 1.25 a step, short of the minimum
         tolerance_grad=tolerance,
         tolerance_change=torch.finfo(turned.dtype).eps,
         line_search_fn="strong_wolfe",
