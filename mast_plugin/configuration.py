@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mast_plugin.backbone import fitted
-from mast_plugin.check import refuse_loading, refuse_unprintable, shown
+from mast_plugin.check import LOADING_OPTIONS, refuse_loading, refuse_unprintable, shown
 from mast_plugin.document import first_line, refuse_boundless
 from mast_plugin.errors import ConfigurationError, DataError
 from mast_plugin.optimizer import completed
@@ -222,9 +222,10 @@ def _refuse_unknown(given: dict[str, Any], known: dict[str, Any], prefix: str) -
     for key, value in given.items():
         path = f"{prefix}{key}"
         if key not in allowed:
+            mend = "; give weights with init_from=PATH" if key in LOADING_OPTIONS else ""
             raise ConfigurationError(
                 f"{path} is not a key of a configuration; {prefix or 'the top level '}knows "
-                f"{', '.join(sorted(allowed))}"
+                f"{', '.join(sorted(allowed))}{mend}"
             )
         section = known.get(key)
         if isinstance(section, dict) and key not in _FREE_FORM:

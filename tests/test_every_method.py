@@ -20,7 +20,7 @@ OPTIONS: dict[str, dict] = {
     "barlow_twins": {},
     "byol": PREDICTOR,
     "deepclusterv2": {"num_prototypes": [4, 4], "kmeans_iters": 2},
-    "dino": {"num_prototypes": 16},
+    "dino": {"num_prototypes": 16, "warmup_teacher_temperature_epochs": 1},
     "mae": {"decoder_embed_dim": 16, "decoder_depth": 1, "decoder_num_heads": 2},
     "mast": {},
     "mocov2plus": QUEUE | WARM,

@@ -160,7 +160,9 @@ def test_other_weights_are_another_run_and_another_place_is_not(weights, small, 
     assert folders[0] == folders[1] != folders[2]
 
 
-@pytest.mark.parametrize("option", ["resume_from_checkpoint", "+backbone.kwargs.pretrained"])
+@pytest.mark.parametrize(
+    "option", ["resume_from_checkpoint", "+backbone.kwargs.pretrained", "+backbone.weights"]
+)
 def test_what_cannot_load_them_says_what_can(option, weights, small, tmp_path):
     torch.save(weights, tmp_path / "start.pth")
     value = f"'{tmp_path / 'start.pth'}'"
