@@ -15,6 +15,8 @@ from mast_plugin.evaluation.measurement import Measurement
 from mast_plugin.evaluation.probe import host_classifier
 from mast_plugin.evaluation.split import validation_split
 
+VERSION = 1
+"""Raised whenever the same features would get other numbers."""
 NEIGHBOURS = (1, 5, 10, 20, 50, 100, 200)
 TEMPERATURES = (0.02, 0.05, 0.07, 0.1, 0.2, 0.5)
 _COLDEST = 0.0125  # exp(1 / T) must stay far below the largest float32, about exp(88)
