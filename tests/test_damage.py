@@ -145,6 +145,24 @@ def test_damaged_safetensors_are_refused_by_the_evaluation(tensors, damage):
         read_weights(tensors)
 
 
+@pytest.mark.parametrize(
+    ("was", "becomes"),
+    [
+        (b'"F32","shape":[40,60]', b'"I32","shape":[40,60]'),
+        (b'"F32","shape":[40,60]', b'"F32","shape":[60,40]'),
+        (b'"b":{', b'"B":{'),
+        (b'"made":"here"', b'"made":"hare"'),
+    ],
+    ids=["kind", "shape", "name", "metadata"],
+)
+def test_what_a_safetensors_file_says_of_its_values_is_in_the_digest(tensors, was, becomes):
+    content = tensors.read_bytes()
+    assert content.count(was) == 1
+    tensors.write_bytes(content.replace(was, becomes))
+    with refused():
+        read_tensors(tensors)
+
+
 def test_a_runs_own_checkpoint_has_a_checksum_for_every_part(trained):
     """torch can be told to write none."""
     (path,) = trained("mast").glob("*.ckpt")

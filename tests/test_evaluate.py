@@ -171,13 +171,13 @@ def test_another_protocols_version_is_no_reason_to_measure_again(options, monkey
 
 
 def test_another_network_of_the_same_weights_is_measured_again(options, checkpoint, tmp_path):
-    """The views that it was trained on stand beside the file, which stays the same."""
+    """The views that alignment is measured on stand beside the file, which stays the same."""
     run = tmp_path / "run"
     shutil.copytree(checkpoint.parent, run)
     given = {"checkpoint": str(run / checkpoint.name), "protocols": ["label-free"]}
     first = evaluate(options(**given))
     cfg = json.loads((run / "args.json").read_text())
-    cfg["augmentations"][0]["crop_size"] = 24
+    cfg["augmentations"][0]["crop"] = {"min_scale": 0.9}
     (run / "args.json").write_text(json.dumps(cfg))
     again = evaluate(options(**given))
     assert [row.value for row in again.rows] != [row.value for row in first.rows]
