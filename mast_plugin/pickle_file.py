@@ -4,6 +4,9 @@ Checkpoints hold more than weights: optimisers, schedules, configurations. Sched
 may hold functions, which is why a plain ``torch.load(weights_only=True)`` refuses some of their
 files. Here such names are answered with inert stand-ins, so that nothing a file names is ever
 looked up or called; a name from elsewhere than the usual libraries gets the whole file refused.
+
+``torch.save`` leaves a checksum beside every part of the archive that it writes, and ``torch.load``
+does not look at them: here they are, so that no damaged weight is ever taken for a weight.
 """
 
 import pickle
@@ -28,6 +31,13 @@ _STUBBED = re.compile(
     r"|builtins\.(dict|list|tuple|set|int|float|str|bool|object|getattr)$|__builtin__\.getattr$"
 )
 """Names found in the hosts' own checkpoints beside weights; anything else is no checkpoint's."""
+
+
+_ARCHIVE = b"PK\3\4"
+"""How a file begins that torch takes for an archive; it reads others as a bare, older pickle."""
+_FOLDER = 0x10
+"""The attribute of a part for which torch's reader leaves the memory as it was."""
+_CHUNK = 1 << 20
 
 
 class Inert:
@@ -68,9 +78,10 @@ def read_pickle(path: Path) -> Any:
         path: a checkpoint or a state dict.
 
     Raises:
-        ConfigurationError: no such file, or one that is truncated, inflates to more than its own
-            size, or refers to code that no checkpoint needs; or a torch older than 2.6, whose
-            ``weights_only`` could be tricked into running code (CVE-2025-32434).
+        ConfigurationError: no such file, or one that is truncated, does not match its checksums
+            (see :func:`_verify`), inflates to more than its own size, or refers to code that no
+            checkpoint needs; or a torch older than 2.6, whose ``weights_only`` could be tricked
+            into running code (CVE-2025-32434).
     """
     if not hasattr(torch.serialization, "get_unsafe_globals_in_checkpoint"):
         raise ConfigurationError(
@@ -79,7 +90,7 @@ def read_pickle(path: Path) -> Any:
         )
     if not path.is_file():
         raise ConfigurationError(f"the checkpoint {path} does not exist: give the path of a file")
-    _refuse_inflating(path)
+    _verify(path)
     try:
         return _load(path)
     except pickle.UnpicklingError as error:
@@ -107,21 +118,64 @@ def read_pickle(path: Path) -> Any:
 
 def unreadable(path: Path, error: Exception) -> ConfigurationError:
     """The sentence about a file that cannot be read, whatever kept it from being read."""
-    reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    reason = reason.split(". ")[0][:120].rstrip(".")
     return ConfigurationError(
-        f"{path} is truncated or is no checkpoint ({reason}): copy it again, or give a Lightning "
-        "checkpoint, a .pth or .pt state dict, or a .safetensors file"
+        f"{path} is truncated or is no checkpoint ({_reason(error)}): copy it again, or give a "
+        "Lightning checkpoint, a .pth or .pt state dict, or a .safetensors file"
     )
 
 
-def _refuse_inflating(path: Path) -> None:
-    """Refuse an archive whose members are larger than itself: ``torch.save`` compresses nothing."""
+def damaged(path: Path, error: Exception) -> ConfigurationError:
+    """The sentence about a file whose bytes are not those that were written."""
+    return ConfigurationError(
+        f"{path} is damaged ({_reason(error)}): copy it again from where it came from, or take "
+        "another checkpoint"
+    )
+
+
+def _reason(error: Exception) -> str:
+    reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return reason.split(". ")[0][:120].rstrip(".")
+
+
+def _verify(path: Path) -> None:
+    """Compare every part of an archive with its CRC-32; 0.1 s for 147 MB in memory.
+
+    Two kinds of files hold nothing to compare with and are read as they are: what a torch before
+    1.6 wrote, or later ones with ``_use_new_zipfile_serialization=False``; and what was saved under
+    ``torch.serialization.set_crc32_options(False)``, which leaves 0 for every checksum.
+
+    Raises:
+        ConfigurationError: the file is damaged, or its parts are larger than itself, whereas
+            ``torch.save`` compresses nothing.
+    """
+    with path.open("rb") as file:
+        if file.read(len(_ARCHIVE)) != _ARCHIVE:
+            return
     try:
-        with zipfile.ZipFile(path) as archive:
-            inflated = sum(member.file_size for member in archive.infolist())
-    except Exception:  # an older format, or damage, which is reported where the file is read
-        return
+        archive = zipfile.ZipFile(path)
+    except Exception as error:  # the table of what it holds is cut off, or damaged itself
+        raise unreadable(path, error) from error
+    with archive:
+        parts = archive.infolist()
+        _refuse_inflating(path, sum(part.file_size for part in parts))
+        if not any(part.CRC for part in parts):
+            return
+        try:
+            for part in parts:
+                _verify_part(archive, part)
+        except Exception as error:  # a part may say anything of itself
+            raise damaged(path, error) from error
+
+
+def _verify_part(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> None:
+    if part.is_dir() or part.external_attr & _FOLDER:
+        raise zipfile.BadZipFile(f"{part.filename} says that it is a folder")
+    with archive.open(part) as content:
+        while content.read(_CHUNK):  # which compares the checksum at the end
+            pass
+
+
+def _refuse_inflating(path: Path, inflated: int) -> None:
     if inflated > path.stat().st_size:
         raise ConfigurationError(
             f"{path} was not loaded: it unpacks to {inflated:,} bytes, more than it holds, which "

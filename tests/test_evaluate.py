@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,10 +19,12 @@ from mast_plugin import evaluate as module
 from mast_plugin.configuration import plain
 from mast_plugin.errors import ConfigurationError, DataError
 from mast_plugin.evaluate import evaluate
+from mast_plugin.evaluation import labelfree, version
 from mast_plugin.evaluation.fewshot import few_shot_measurements
 from mast_plugin.evaluation.header import describe
 from mast_plugin.evaluation.labelled_folder import read_labelled
 from mast_plugin.evaluation.logistic import linear_measurements
+from mast_plugin.evaluation.measurement import Measurement
 from mast_plugin.evaluation.network import open_network
 from mast_plugin.evaluation.protocol import PROTOCOLS
 from mast_plugin.evaluation.space import feature_spaces
@@ -197,6 +200,89 @@ def test_a_corrected_label_is_measured_again(options, labelled, tmp_path):
     assert again.header["digest"] != first.header["digest"]
 
 
+def test_an_image_that_is_replaced_is_measured_again(options, labelled, tmp_path):
+    images = tmp_path / "images"
+    shutil.copytree(labelled, images)
+    given = {"dataset": str(images), "protocols": ["label-free"], "subspaces": []}
+    first = evaluate(options(**given))
+    Image.new("RGB", (32, 32), "red").save(sorted(images.rglob("val/**/*.png"))[0])
+    again = evaluate(options(**given))
+    assert [row.value for row in again.rows] != [row.value for row in first.rows]
+
+
+# --- what a newer version of the code would measure ----------------------------------------------
+
+
+def test_a_measure_that_is_new_is_measured(options, monkeypatch):
+    """Otherwise the old evaluation is read again, which lacks it."""
+    given = {"protocols": ["label-free"], "subspaces": []}
+    first = evaluate(options(**given))
+    assert not found(first.rows, metric="extra")
+    was, known = labelfree.label_free_measurements, PROTOCOLS["label-free"]
+
+    def newer(space, *arguments, **named):
+        return [*was(space, *arguments, **named), Measurement(space, "label-free", "", "extra", 1)]
+
+    monkeypatch.setattr(labelfree, "label_free_measurements", newer)
+    changed = replace(known, measures=(*known.measures, "extra"))
+    monkeypatch.setitem(PROTOCOLS, "label-free", changed)
+    assert len(found(evaluate(options(**given)).rows, metric="extra")) == 2
+
+
+def of_the_protocol(monkeypatch, **changes):
+    monkeypatch.setitem(PROTOCOLS, "label-free", replace(PROTOCOLS["label-free"], **changes))
+
+
+def of_the_loading(monkeypatch):
+    monkeypatch.setattr(version, "LOADING", version.LOADING + 1)
+
+
+def of_the_views(monkeypatch):
+    monkeypatch.setattr(version, "VIEWS", version.VIEWS + 1)
+
+
+@pytest.mark.parametrize(
+    "newer",
+    [
+        partial(of_the_protocol, version=99),
+        partial(of_the_protocol, settings={"limit": 5}),
+        of_the_loading,
+        of_the_views,
+    ],
+    ids=["version", "constant", "loading", "views"],
+)
+def test_newer_code_measures_again(options, monkeypatch, newer):
+    given = {"protocols": ["label-free"], "subspaces": []}
+    first = evaluate(options(**given))
+    newer(monkeypatch)
+    asked = []
+    monkeypatch.setattr(module, "_measure", lambda *given: asked.append(given) or first.rows)
+    again = evaluate(options(**given))
+    assert asked
+    assert again.header["digest"] != first.header["digest"]
+
+
+def test_another_protocols_version_is_no_reason_to_measure_again(options, monkeypatch):
+    given = {"protocols": ["label-free"], "subspaces": []}
+    evaluate(options(**given))
+    monkeypatch.setitem(PROTOCOLS, "knn", replace(PROTOCOLS["knn"], version=99))
+    monkeypatch.setattr(module, "_measure", lambda *_: pytest.fail("measured again"))
+    evaluate(options(**given))
+
+
+def test_another_network_of_the_same_weights_is_measured_again(options, checkpoint, tmp_path):
+    """The views that alignment is measured on stand beside the file, which stays the same."""
+    run = tmp_path / "run"
+    shutil.copytree(checkpoint.parent, run)
+    given = {"checkpoint": str(run / checkpoint.name), "protocols": ["label-free"]}
+    first = evaluate(options(**given))
+    cfg = json.loads((run / "args.json").read_text())
+    cfg["augmentations"][0]["crop"] = {"min_scale": 0.9}
+    (run / "args.json").write_text(json.dumps(cfg))
+    again = evaluate(options(**given))
+    assert [row.value for row in again.rows] != [row.value for row in first.rows]
+
+
 def test_everything_that_there_is_can_be_asked_for(options):
     epochs = {"lightning-linear": 1, "finetune": 1}
     result = evaluate(options(protocols="all", subspaces="all", epochs=epochs))
@@ -207,6 +293,9 @@ def test_everything_that_there_is_can_be_asked_for(options):
     assert parts == {"knn", "linear", "label-free", "invariance", *shots}
     for task in TASKS:
         assert found(result.rows, protocol="finetune-10%", subject=task, metric="top1")
+    for name, protocol in PROTOCOLS.items():  # which a new measure must be added to
+        rows = [row for row in result.rows if row.protocol.startswith(name)]
+        assert {row.metric for row in rows} == set(protocol.measures), name
 
 
 def test_the_report_of_a_run_says_everything(options, tmp_path):

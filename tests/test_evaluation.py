@@ -7,19 +7,21 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from omegaconf import OmegaConf
 from PIL import Image
 from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 
 from mast_plugin.dataset import embedded_dataset
 from mast_plugin.errors import DataError, HostError
+from mast_plugin.evaluate import evaluate
 from mast_plugin.evaluation import (
     Comparison,
     Score,
     Task,
     extract_features,
-    knn_accuracy,
-    linear_accuracy,
+    knn_measurements,
+    linear_measurements,
     read_tasks,
     score_tasks,
 )
@@ -247,11 +249,19 @@ def test_a_classifier_can_be_trained_on_features(folder):
     assert classifier.weight.grad is not None
 
 
-# --- probes --------------------------------------------------------------------------------------
+# --- k-NN and linear -----------------------------------------------------------------------------
+
+
+def knn(train, train_labels, val, val_labels, **options):
+    return knn_measurements("", "", train, train_labels, val, val_labels, **options)[0].value
+
+
+def linear(train, train_labels, val, val_labels, **options):
+    return linear_measurements("", "", train, train_labels, val, val_labels, **options)[0].value
 
 
 @pytest.mark.parametrize(("neighbours", "temperature"), [(20, 0.07), (5, 0.5), (1, 0.07)])
-def test_knn_agrees_with_scikit_learn(neighbours, temperature):
+def test_knn_agrees_with_scikit_learn(host, neighbours, temperature):
     (train, train_labels), (val, val_labels) = clusters(400, seed=1), clusters(300, seed=2)
     reference = KNeighborsClassifier(
         neighbours,
@@ -260,72 +270,60 @@ def test_knn_agrees_with_scikit_learn(neighbours, temperature):
         weights=lambda distance: np.exp((1 - distance) / temperature),
     ).fit(train.numpy(), train_labels.numpy())
     expected = 100 * reference.score(val.numpy(), val_labels.numpy())
-    accuracy = knn_accuracy(
-        train, train_labels, val, val_labels, neighbours=neighbours, temperature=temperature
+    accuracy = knn(
+        *(train, train_labels, val, val_labels),
+        neighbours=[neighbours],
+        temperatures=[temperature],
     )
     assert 50 < expected < 99
     assert accuracy == pytest.approx(expected, abs=1e-4)
 
 
-def test_knn_waits_for_no_other_process(monkeypatch):
+def test_knn_waits_for_no_other_process(host, monkeypatch):
     def gather(*_, **__):
         pytest.fail("the other processes may not be evaluating")
 
     monkeypatch.setattr("torchmetrics.metric.Metric.sync_context", gather)
-    knn_accuracy(*clusters(50), *clusters(20))
-
-
-def test_knn_takes_the_hosts_classifier():
-    class Host:
-        def __init__(self, k, T, distance_fx):  # noqa: N803
-            assert (k, T, distance_fx) == (20, 0.07, "cosine")
-
-        def update(self, **features):
-            pass
-
-        def compute(self):
-            return 12.5, 50.0
-
-    assert knn_accuracy(*clusters(50), *clusters(20), classifier=Host) == 12.5
+    knn(*clusters(80), *clusters(20))
 
 
 def test_knn_without_a_host_is_one_clear_error(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "solo.utils.knn", None)
     with pytest.raises(HostError, match="needs solo-learn"):
-        knn_accuracy(*clusters(50), *clusters(20))
+        knn(*clusters(80), *clusters(20))
 
 
 def test_linear_is_perfect_on_separable_features():
     options = {"noise": 0.1, "lengths": (1, 1)}
-    assert linear_accuracy(*clusters(400, **options), *clusters(100, **options, seed=1)) == 100.0
+    assert linear(*clusters(400, **options), *clusters(100, **options, seed=1)) == 100.0
 
 
 def test_linear_is_at_chance_on_shuffled_labels():
     rng = np.random.default_rng(0)
     train, val = (torch.tensor(rng.normal(size=(1000, 16))) for _ in range(2))
     labels, val_labels = (torch.tensor(rng.integers(5, size=1000)) for _ in range(2))
-    assert linear_accuracy(train, labels, val, val_labels) == pytest.approx(20, abs=5)
+    assert linear(train, labels, val, val_labels) == pytest.approx(20, abs=5)
 
 
 def test_linear_does_not_depend_on_the_scale_of_a_feature():
     (train, labels), (val, val_labels) = clusters(400), clusters(200, seed=1)
     scale = torch.logspace(-3, 3, train.shape[1])
-    scaled = linear_accuracy(train * scale, labels, val * scale, val_labels)
-    assert scaled == pytest.approx(linear_accuracy(train, labels, val, val_labels), abs=0.51)
+    scaled = linear(train * scale, labels, val * scale, val_labels)
+    assert scaled == pytest.approx(linear(train, labels, val, val_labels), abs=0.51)
 
 
 def test_linear_does_not_depend_on_the_number_of_images():
     (train, labels), val = clusters(200, noise=2.0), clusters(2000, noise=2.0, seed=1)
-    once = linear_accuracy(train, labels, *val, l2_weight=1.0)
-    often = linear_accuracy(train.repeat(20, 1), labels.repeat(20), *val, l2_weight=1.0)
-    weaker = linear_accuracy(train, labels, *val, l2_weight=0.05)
+    once = linear(train, labels, *val, candidates=[1.0])
+    often = linear(train.repeat(20, 1), labels.repeat(20), *val, candidates=[1.0])
+    weaker = linear(train, labels, *val, candidates=[0.05])
     assert abs(often - once) < 1 < 5 < weaker - once
 
 
 def test_linear_stands_dead_features():
     (train, labels), (val, val_labels) = clusters(400), clusters(200, seed=1)
     dead = F.pad(train, (0, 3)), labels, F.pad(val, (0, 3)), val_labels
-    assert linear_accuracy(*dead) == linear_accuracy(train, labels, val, val_labels)
+    assert linear(*dead) == linear(train, labels, val, val_labels)
 
 
 # --- table ---------------------------------------------------------------------------------------
@@ -365,7 +363,25 @@ def test_tasks_are_scored_from_the_features_of_their_images(folder):
     hue, digit = score_tasks(pooled, table, view, batch_size=32)
     train, val = (extract_features(pooled, f, view) for f in (table.train_files, table.val_files))
     labels = table.tasks[0]
-    assert hue.knn == knn_accuracy(train, labels.train, val, labels.val)
-    assert hue.linear == linear_accuracy(train, labels.train, val, labels.val)
+    assert hue.knn == knn(train, labels.train, val, labels.val)
+    assert hue.linear == linear(train, labels.train, val, labels.val)
     assert (hue.task, digit.task) == ("hue", "digit")
     assert hue.linear > 60 > 40 > digit.linear
+
+
+def test_the_table_of_a_run_and_the_evaluation_of_its_checkpoint_agree(trained, labelled, tmp_path):
+    """There is one k-NN accuracy and one linear accuracy, wherever they are shown."""
+    folder = trained("mast", f"evaluation.dataset={labelled}")
+    (checkpoint,) = folder.glob("*.ckpt")
+    options = {"checkpoint": str(checkpoint), "dataset": str(labelled), "report": False}
+    options |= {"protocols": ["knn", "linear"], "subspaces": [], "output": str(tmp_path / "out")}
+    rows = evaluate(OmegaConf.create({**options, "num_workers": 0, "cache": False})).rows
+    found = {
+        (row.protocol, row.subject): row.value
+        for row in rows
+        if (row.space, row.metric) == ("backbone", "top1")
+    }
+    scores = json.loads((folder / "evaluation.json").read_text())["trained"]
+    shown = {(name, score["task"]): score[name] for name in ("knn", "linear") for score in scores}
+    assert len(shown) == 10
+    assert shown == pytest.approx(found, abs=1e-6)

@@ -59,6 +59,7 @@ def test_rows_are_named_by_their_shots():
     assert list(dict.fromkeys(row.protocol for row in rows)) == ["few-shot-5", "few-shot-10"]
     assert {(row.space, row.subject) for row in rows} == {("backbone", "digit")}
     assert rows[3].value > rows[0].value
+    assert {(row.low, row.high) for row in rows} == {(None, None)}  # two draws say too little
 
 
 def test_a_seed_is_a_set_of_draws():

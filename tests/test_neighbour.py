@@ -8,7 +8,7 @@ from sklearn.metrics import balanced_accuracy_score, top_k_accuracy_score
 from sklearn.neighbors import KNeighborsClassifier
 
 from mast_plugin.errors import ConfigurationError, DataError
-from mast_plugin.evaluation import knn_accuracy, neighbour
+from mast_plugin.evaluation import neighbour
 from mast_plugin.evaluation.accuracy import rates
 from mast_plugin.evaluation.neighbour import choose_setting, knn_measurements, knn_scores
 from mast_plugin.evaluation.split import validation_split
@@ -65,9 +65,8 @@ def test_our_votes_agree_with_scikit_learn(k, temperature):
 
 @pytest.mark.parametrize(("k", "temperature"), [(20, 0.07), (5, 0.5), (200, 0.02), (7, 0.1)])
 def test_our_votes_agree_with_the_host(k, temperature):
+    """Whose top-1 and top-5 the rows hold."""
     found = rates(scored(k, temperature), TEST_LABELS)
-    host = knn_accuracy(TRAIN, LABELS, TEST, TEST_LABELS, neighbours=k, temperature=temperature)
-    assert found["top1"] == pytest.approx(host, abs=1e-4)
     (top1, top5, _) = knn_measurements(
         *("", "", TRAIN, LABELS, TEST, TEST_LABELS), neighbours=[k], temperatures=[temperature]
     )

@@ -9,6 +9,7 @@ from PIL import Image
 from torch import nn
 
 from mast_plugin.errors import DataError
+from mast_plugin.evaluation import version
 from mast_plugin.evaluation.features import extract_features
 from mast_plugin.evaluation.store import FeatureStore, project
 from mast_plugin.evaluation.view import ViewStatistics
@@ -97,6 +98,15 @@ def test_the_same_weights_in_another_network_are_another_entry(store, files):
     store.features(Counting(), "abc", files, VIEW)
     other = Counting()
     other.layers[0].stride = (2, 2)
+    store.features(other, "abc", files, VIEW)
+    assert other.seen == 20
+
+
+@pytest.mark.parametrize("what", ["LOADING", "VIEWS"])
+def test_what_loads_the_images_otherwise_makes_another_entry(store, files, what, monkeypatch):
+    store.features(Counting(), "abc", files, VIEW)
+    monkeypatch.setattr(version, what, getattr(version, what) + 1)
+    other = Counting()
     store.features(other, "abc", files, VIEW)
     assert other.seen == 20
 

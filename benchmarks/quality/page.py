@@ -14,6 +14,7 @@ from plot import draw_strength
 from scipy.stats import t
 
 from mast_plugin.comparison.estimate import estimate
+from mast_plugin.evaluation.interval import ACCURACY, DIFFERENCE, LEAST
 from mast_plugin.report.content import Estimate
 
 HERE = Path(__file__).parent
@@ -60,7 +61,7 @@ def stage(name: str, result: Result, repeated: Result | None) -> str:
     seeds, methods = (" ".join(map(str, cfg[key])) for key in ("seeds", "methods"))
     search = "" if cfg["search"] else " --no-search"
     command = f"study.py IMAGES WORK --stages {name} --seeds {seeds} --methods {methods}{search}"
-    intervals = "; 95 % intervals over the seeds" if len(cfg["seeds"]) > 1 else ""
+    intervals = "; 95 % intervals over the seeds" if len(cfg["seeds"]) >= LEAST else ""
     lines = [f"## Study: {name}\n", f"`{command}`{intervals}.\n"]
     for space, protocol in (("backbone", "linear"), ("backbone", "knn"), ("embedding", "linear")):
         scores = accuracies(result, space, protocol)
@@ -88,16 +89,20 @@ def led(scores: Scores, repeated: Scores, cfg: Mapping[str, Any]) -> list[str]:
     """How far our method is ahead of its rivals, and what of that is not noise."""
     if len(cfg["seeds"]) > 1:
         heading = f"{OURS} minus each, seed by seed (bold: the interval leaves out zero):\n"
-        return [heading, *table(lead(scores), marked=True), ""]
+        return [heading, *table(lead(scores), marked=True, limits=DIFFERENCE), ""]
     many = [runs for runs in repeated.values() if len(runs) > 1]
     if not many or not cfg["recipes"]:  # on the embedded dataset seeds differ otherwise
-        return [f"{OURS} minus each:\n", *table(lead(scores)), ""]
+        return [f"{OURS} minus each:\n", *table(lead(scores), limits=DIFFERENCE), ""]
     heading = (
         f"{OURS} minus each (bold: further than {NOISE}, what two seeds of one method stay within "
         f"in 19 of 20 cases, from the stage {REPEATED}):\n"
     )
     margins = noise(many)
-    return [heading, *table({**lead(scores), NOISE: [margins]}, margins=margins), ""]
+    return [
+        heading,
+        *table({**lead(scores), NOISE: [margins]}, margins=margins, limits=DIFFERENCE),
+        "",
+    ]
 
 
 def noise(many: Sequence[Runs]) -> dict[str, float]:
@@ -113,11 +118,17 @@ def noise(many: Sequence[Runs]) -> dict[str, float]:
     }
 
 
-def table(scores: Scores, marked: bool = False, margins: Scored | None = None) -> list[str]:
+def table(
+    scores: Scores,
+    marked: bool = False,
+    margins: Scored | None = None,
+    limits: tuple[float, float] = ACCURACY,
+) -> list[str]:
     """Methods by tasks, in Markdown.
 
     Args:
         scores: one row for each method.
+        limits: of what it holds, accuracies or differences.
         marked: bold where the interval leaves out zero.
         margins: bold what is further from zero than its task's.
     """
@@ -125,7 +136,7 @@ def table(scores: Scores, marked: bool = False, margins: Scored | None = None) -
     head = ["method", *tasks]
     lines = [_row(head), _row(["---"] * len(head))]
     for method, runs in scores.items():
-        found = {task: estimate([run[task] for run in runs]) for task in tasks}
+        found = {task: estimate([run[task] for run in runs], limits) for task in tasks}
         cells = (_cell(found[task], marked, (margins or {}).get(task)) for task in tasks)
         lines.append(_row([method, *cells]))
     return lines
@@ -181,10 +192,11 @@ def rates(result: Result) -> str:
 
 def _cell(found: Estimate, marked: bool, margin: float | None) -> str:
     text = f"{found.mean:.1f}"
-    if found.high is not None:
-        own = found.high - found.mean
-        text += f" ± {own:.1f}"
-        margin = own if marked else None
+    if found.low is not None and found.high is not None:
+        below, above = found.mean - found.low, found.high - found.mean
+        whole = abs(above - below) < 0.05  # otherwise it is cut to where an accuracy can lie
+        text += f" ± {above:.1f}" if whole else f" [{found.low:.1f}, {found.high:.1f}]"
+        margin = (below if found.mean > 0 else above) if marked else None
     return f"**{text}**" if margin is not None and abs(found.mean) > margin else text
 
 

@@ -1,8 +1,8 @@
 """Means over seeds, their intervals, and paired differences."""
 
-import math
 from collections.abc import Mapping, Sequence
 
+from mast_plugin.evaluation.interval import ACCURACY, DIFFERENCE, LEAST, mean_interval
 from mast_plugin.evaluation.measurement import Measurement
 from mast_plugin.report.content import Comparison, ComparisonRow, Estimate
 
@@ -12,16 +12,14 @@ Scores = Mapping[tuple[str, int], Mapping[str, float]]
 MEAN_TASK = "mean over tasks"
 
 
-def estimate(values: Sequence[float]) -> Estimate:
-    """The mean with Student's 95 % interval of it, which takes two values or more."""
-    mean = sum(values) / len(values)
-    if len(values) < 2:
-        return Estimate(mean)
-    from scipy.stats import t as student
+def estimate(values: Sequence[float], limits: tuple[float, float] = ACCURACY) -> Estimate:
+    """The mean with its interval, see :func:`~mast_plugin.evaluation.interval.mean_interval`.
 
-    variance = sum((value - mean) ** 2 for value in values) / (len(values) - 1)
-    margin = float(student.ppf(0.975, len(values) - 1)) * math.sqrt(variance / len(values))
-    return Estimate(mean, mean - margin, mean + margin)
+    Args:
+        values: over the seeds, in %.
+        limits: of accuracies or of differences.
+    """
+    return Estimate(sum(values) / len(values), *(mean_interval(values, limits) or ()))
 
 
 def scores_of(rows: Sequence[Measurement], protocol: str) -> dict[str, float]:
@@ -61,9 +59,10 @@ def compared(
         if ours in methods and others:
             best = max(others, key=lambda name: sum(values[name]))
             pairs = zip(values[ours], values[best], strict=True)
-            difference = estimate([mine - theirs for mine, theirs in pairs])
+            difference = estimate([mine - theirs for mine, theirs in pairs], DIFFERENCE)
         rows.append(ComparisonRow(task, cells, difference, best))
-    count = f"95 % over {len(seeds)} seeds" if len(seeds) > 1 else "none with one seed"
+    enough = len(seeds) >= LEAST
+    count = f"95 % over {len(seeds)} seeds" if enough else "none, as it takes three seeds or more"
     metric = f"{protocol} top-1 accuracy of the backbone, %"
     return Comparison(tuple(methods), tuple(rows), metric, count, ours)
 
@@ -86,7 +85,7 @@ def as_text(comparison: Comparison, costs: Mapping[str, Mapping[str, float]]) ->
         ).rstrip()
         for line in lines
     ]
-    return "\n".join([f"{comparison.metric}; interval: {comparison.interval}", *table])
+    return "\n".join([f"{comparison.metric}; intervals: {comparison.interval}", *table])
 
 
 def _cell(found: Estimate | None, sign: str = "") -> str:

@@ -1,7 +1,8 @@
 """From a backbone to numbers: features of images, and how well they solve the tasks of a table."""
 
 from mast_plugin.evaluation.features import View, extract_features
-from mast_plugin.evaluation.probe import knn_accuracy, linear_accuracy
+from mast_plugin.evaluation.logistic import linear_measurements
+from mast_plugin.evaluation.neighbour import knn_measurements
 from mast_plugin.evaluation.table import Comparison, Score, score_tasks
 from mast_plugin.evaluation.tasks import Task, TaskTable, read_tasks
 
@@ -12,8 +13,8 @@ __all__ = [
     "TaskTable",
     "View",
     "extract_features",
-    "knn_accuracy",
-    "linear_accuracy",
+    "knn_measurements",
+    "linear_measurements",
     "read_tasks",
     "score_tasks",
 ]

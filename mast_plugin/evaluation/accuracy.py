@@ -11,6 +11,7 @@ from torch import Tensor
 from mast_plugin.errors import DataError
 from mast_plugin.evaluation.measurement import Measurement
 
+MEASURES = ("top1", "top5", "mean_per_class")
 RESAMPLES = 1000
 _ENDS = (2.5, 97.5)
 

@@ -1,18 +1,20 @@
 """A classifier of very few labelled images, averaged over draws of them."""
 
-import math
 from collections.abc import Sequence
+from statistics import fmean
 
-import torch
 from torch import Tensor
 
 from mast_plugin.errors import ConfigurationError
 from mast_plugin.evaluation.accuracy import rates
+from mast_plugin.evaluation.interval import mean_interval
 from mast_plugin.evaluation.labelled import check_labelled
 from mast_plugin.evaluation.logistic import Standardisation, fit_logistic
 from mast_plugin.evaluation.measurement import Measurement
 from mast_plugin.evaluation.split import few_per_class
 
+VERSION = 1
+"""Raised whenever the same features would get other numbers."""
 SHOTS = (5, 10)
 DRAWS = 10
 L2_WEIGHT = 0.1
@@ -57,7 +59,8 @@ def few_shot_measurements(
     Returns:
         Rows of the protocols ``few-shot-5`` and so on: ``top1``, ``top5`` (above 5 classes) and
         ``mean_per_class``, each the mean over the draws with Student's 95 % interval of that mean,
-        cut to [0, 100].  It covers the luck of the draw, not of the test images.
+        cut to [0, 100]; none with two draws.  It covers the luck of the draw, not of the test
+        images.
 
     Raises:
         ConfigurationError: fewer than two draws, a shot below 1, or an L2 weight of 0 or less.
@@ -76,17 +79,7 @@ def few_shot_measurements(
             model = fit_logistic(train[few], train_labels[few], classes, l2_weight=l2_weight)
             found.append(rates(model.scores(test), test_labels))
         for metric in found[0]:
-            numbers = _mean_with_interval([values[metric] for values in found])
-            rows.append(Measurement(space, f"few-shot-{count}", task, metric, *numbers))
+            values = [scored[metric] for scored in found]
+            ends = mean_interval(values) or ()
+            rows.append(Measurement(space, f"few-shot-{count}", task, metric, fmean(values), *ends))
     return rows
-
-
-def _mean_with_interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Mean of percentages, and the ends of Student's 95 % interval of it."""
-    from scipy.stats import t as student
-
-    sample = torch.tensor(values, dtype=torch.float64)
-    mean = float(sample.mean())
-    error = float(sample.std()) / math.sqrt(len(values))
-    margin = float(student.ppf(0.975, len(values) - 1)) * error
-    return mean, max(0.0, mean - margin), min(100.0, mean + margin)

@@ -18,6 +18,9 @@ from mast_plugin.evaluation.split import label_fraction
 from mast_plugin.evaluation.tasks import Task, TaskTable
 from mast_plugin.evaluation.view import LabelledImages, ViewStatistics
 
+VERSION = 1
+"""Raised whenever the same network, images and options would get other numbers."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneOptions:

@@ -4,19 +4,22 @@ import hashlib
 import json
 import platform
 from collections.abc import Mapping
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mast_plugin.evaluation.protocol import Subject
+from mast_plugin.evaluation.protocol import Subject, definitions
+from mast_plugin.evaluation.store import fingerprint
 from mast_plugin.evaluation.tasks import Task
 
 _INCIDENTAL = (
-    "output", "cache", "report", "overwrite", "batch_size", "num_workers", "device", "checkpoint"
+    "output", "cache", "report", "overwrite", "batch_size", "num_workers", "device", "checkpoint",
+    "config",
 )  # fmt: skip
-"""Options that do not change what is measured."""
+"""Options that do not change what is measured; of these two, what the files hold is looked at."""
 _PACKAGES = ("mast-plugin", "solo-learn", "torch", "torchvision", "lightning", "pytorch-lightning")
 
 
@@ -29,13 +32,18 @@ def describe(options: Mapping[str, Any], subject: Subject, dataset: Path) -> dic
         dataset: where its images are.
 
     Returns:
-        Plain values; ``digest`` is the same for evaluations that measure the same.
+        Plain values; ``digest`` is the same for evaluations that measure the same: of the same
+        weights in the same network, on the same images and labels, by the same versions of the
+        protocols and of what loads the images.
     """
     network, table = subject.network, subject.table
     essential = {name: value for name, value in options.items() if name not in _INCIDENTAL}
-    files = [str(file) for file in (*table.train_files, *table.val_files)]
+    files = fingerprint((*table.train_files, *table.val_files))
     labels = [(task.name, task.classes, *_numbers(task)) for task in table.tasks]
-    digested = json.dumps([network.sha256, essential, files, labels], sort_keys=True)
+    defined = definitions(options["protocols"])
+    built = [repr(part) for part in (network.backbone, network.projector, network.plan)]
+    measured = [network.sha256, built, asdict(subject.statistics), essential, files, labels]
+    digested = json.dumps([*measured, defined], sort_keys=True)
     return {
         "checkpoint": str(Path(options["checkpoint"]).absolute()),
         "sha256": network.sha256,
@@ -47,6 +55,7 @@ def describe(options: Mapping[str, Any], subject: Subject, dataset: Path) -> dic
         "num_test": len(table.val_files),
         "seed": options["seed"],
         "protocols": options["protocols"],
+        "definitions": defined,
         "versions": _versions(),
         "hardware": _hardware(),
         "digest": hashlib.sha256(digested.encode()).hexdigest()[:16],

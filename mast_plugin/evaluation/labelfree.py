@@ -10,6 +10,9 @@ from mast_plugin.errors import DataError
 from mast_plugin.evaluation.labelled import check_finite
 from mast_plugin.evaluation.measurement import Measurement
 
+VERSION = 1
+"""Raised whenever the same features would get other numbers."""
+MEASURES = ("rankme", "uniformity", "feature_std", "alignment")
 RANK_IMAGES = 25_600
 PAIR_IMAGES = 5_000
 _CHUNK = 1024

@@ -24,6 +24,8 @@ from mast_plugin.host.checkpoint import streaming_io
 from mast_plugin.host.quiet import quiet_host
 
 PROTOCOL = "lightning-linear"
+VERSION = 1
+"""Raised whenever the same network, images and options would get other numbers."""
 _HOST_TOP_K = 5
 
 

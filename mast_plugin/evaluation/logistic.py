@@ -18,6 +18,8 @@ from mast_plugin.evaluation.labelled import check_labelled
 from mast_plugin.evaluation.measurement import Measurement
 from mast_plugin.evaluation.split import validation_split
 
+VERSION = 1
+"""Raised whenever the same features would get other numbers."""
 CANDIDATES = tuple(10 ** (0.5 - 0.5 * step) for step in range(12))
 _PATIENCE = 3
 

@@ -8,13 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mast_plugin.errors import ConfigurationError, DataError
+from mast_plugin.errors import ConfigurationError, DataError, HostError
 from mast_plugin.evaluation.accuracy import accuracy
 from mast_plugin.evaluation.labelled import check_labelled
 from mast_plugin.evaluation.measurement import Measurement
-from mast_plugin.evaluation.probe import host_classifier
 from mast_plugin.evaluation.split import validation_split
+from mast_plugin.host.quiet import quiet_host
 
+VERSION = 1
+"""Raised whenever the same features would get other numbers."""
 NEIGHBOURS = (1, 5, 10, 20, 50, 100, 200)
 TEMPERATURES = (0.02, 0.05, 0.07, 0.1, 0.2, 0.5)
 _COLDEST = 0.0125  # exp(1 / T) must stay far below the largest float32, about exp(88)
@@ -81,6 +83,20 @@ def knn_measurements(
         for row in rows
         if row.metric != "top5" or k >= 5
     ]
+
+
+def host_classifier() -> Any:
+    """Import the host's ``WeightedKNNClassifier``.
+
+    Raises:
+        HostError: solo-learn is not installed.
+    """
+    try:
+        with quiet_host():
+            from solo.utils.knn import WeightedKNNClassifier
+    except ImportError as error:
+        raise HostError("The k-NN accuracy needs solo-learn; install one of the hosts.") from error
+    return WeightedKNNClassifier
 
 
 def choose_setting(

@@ -42,6 +42,9 @@ from mast_plugin.plan import IMAGENET_MEAN, IMAGENET_STD, Plan
 from mast_plugin.views.pil import apply, centred
 from mast_plugin.views.torchvision import CentredView
 
+VERSION = 1
+"""Raised whenever the same network and images would get other numbers."""
+MEASURES = ("similarity", "invariance", "told_r2", "told_accuracy")
 NUM_IMAGES = 512
 PROTOCOL = "invariance"
 _L2_WEIGHTS = np.logspace(-2, 5, 15)

@@ -1,21 +1,28 @@
 """The protocols by name: what each measures of a network, on which spaces and tasks."""
 
+import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from mast_plugin.evaluation import finetune, lightning_linear
+from mast_plugin.evaluation import (
+    accuracy,
+    fewshot,
+    finetune,
+    labelfree,
+    lightning_linear,
+    logistic,
+    neighbour,
+    profile,
+    version,
+)
 from mast_plugin.evaluation.features import evaluating
-from mast_plugin.evaluation.fewshot import few_shot_measurements
-from mast_plugin.evaluation.labelfree import label_free_measurements
-from mast_plugin.evaluation.logistic import linear_measurements
 from mast_plugin.evaluation.measurement import Measurement
-from mast_plugin.evaluation.neighbour import knn_measurements
 from mast_plugin.evaluation.network import Network
-from mast_plugin.evaluation.profile import NUM_IMAGES, full_plan, invariance_profile
 from mast_plugin.evaluation.space import FeatureSpace
 from mast_plugin.evaluation.tasks import Task, TaskTable
 from mast_plugin.evaluation.view import ViewStatistics
@@ -67,11 +74,42 @@ Step = tuple[str, Callable[[], list[Measurement]]]
 """What is done, for a progress bar, and a call that does it."""
 
 
+@dataclass(frozen=True)
+class Protocol:
+    """How something is measured.
+
+    Attributes:
+        steps: makes the work on a subject, given the protocol's name.
+        version: of the code, see there.
+        measures: every metric that it gives; one that is new has old evaluations made again.
+        settings: the constants that it measures with, as plain values.
+    """
+
+    steps: Callable[[Subject, str], Iterator[Step]]
+    version: int
+    measures: tuple[str, ...] = accuracy.MEASURES
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def definitions(protocols: Collection[str]) -> dict[str, Any]:
+    """What the protocols' numbers depend on beside network, images and options; plain values."""
+    shared = {"loading": version.LOADING, "views": version.VIEWS}
+    listed = {name: protocol for name, protocol in PROTOCOLS.items() if name in protocols}
+    return shared | {
+        name: {
+            "version": protocol.version,
+            "measures": list(protocol.measures),
+            "settings": dict(protocol.settings),
+        }
+        for name, protocol in listed.items()
+    }
+
+
 def steps(subject: Subject, protocols: Collection[str]) -> Iterator[Step]:
     """The work, in the order of ``PROTOCOLS``, in pieces short enough for a progress bar."""
-    for protocol, make in PROTOCOLS.items():
-        if protocol in protocols:
-            yield from make(subject, protocol)
+    for name, protocol in PROTOCOLS.items():
+        if name in protocols:
+            yield from protocol.steps(subject, name)
 
 
 def _per_task(
@@ -104,7 +142,9 @@ def _label_free(subject: Subject, protocol: str) -> Iterator[Step]:
         for space in subject.spaces_of(protocol):
             pairs = None if views is None else (space(views[0]), space(views[1]))
             features = space(subject.test)
-            rows += label_free_measurements(space.name, features, pairs, seed=subject.seed)
+            rows += labelfree.label_free_measurements(
+                space.name, features, pairs, seed=subject.seed
+            )
         return rows
 
     yield protocol, step
@@ -119,7 +159,7 @@ def _positive_pairs(subject: Subject) -> tuple[Tensor, Tensor] | None:
     network, found = subject.network.backbone.to(subject.device), []
     with torch.random.fork_rng(devices=[]), evaluating(network), torch.inference_mode():
         torch.manual_seed(subject.seed)
-        order = torch.randperm(len(subject.table.val_files))[:NUM_IMAGES].tolist()
+        order = torch.randperm(len(subject.table.val_files))[: profile.NUM_IMAGES].tolist()
         for start in range(0, len(order), subject.batch_size):
             chosen = order[start : start + subject.batch_size]
             pairs = [make(load_image(str(subject.table.val_files[i])))[:2] for i in chosen]
@@ -131,18 +171,18 @@ def _positive_pairs(subject: Subject) -> tuple[Tensor, Tensor] | None:
 
 def _invariance(subject: Subject, protocol: str) -> Iterator[Step]:
     statistics = subject.statistics
-    plan = subject.network.plan or full_plan(statistics.crop_size, statistics.mean, statistics.std)
-    profile = partial(
-        invariance_profile,
+    every = profile.full_plan(statistics.crop_size, statistics.mean, statistics.std)
+    measure = partial(
+        profile.invariance_profile,
         subject.network.backbone,
         subject.table.val_files,
-        plan,
+        subject.network.plan or every,
         spaces={space.name: space for space in subject.spaces_of(protocol)[1:]},
         batch_size=subject.batch_size,
         device=subject.device,
         seed=subject.seed,
     )
-    yield protocol, profile
+    yield protocol, measure
 
 
 def _lightning_linear(subject: Subject, protocol: str) -> Iterator[Step]:
@@ -179,13 +219,30 @@ def _trained(
         yield f"{protocol} {task.name}", step
 
 
-PROTOCOLS: Mapping[str, Callable[[Subject, str], Iterator[Step]]] = {
-    "knn": partial(_per_task, knn_measurements, False),
-    "linear": partial(_per_task, linear_measurements, True),
-    "few-shot": partial(_per_task, few_shot_measurements, True),
-    "label-free": _label_free,
-    "invariance": _invariance,
-    "lightning-linear": _lightning_linear,
-    **dict.fromkeys(finetune.PROTOCOLS, _finetune),
+def _per_task_protocol(
+    measure: Callable[..., list[Measurement]], number: int, *, masked: bool
+) -> Protocol:
+    """One that a function measures task by task; its constants are the function's defaults."""
+    parameters = inspect.signature(measure).parameters.values()
+    settings = {each.name: each.default for each in parameters if each.default is not each.empty}
+    steps = partial(_per_task, measure, masked)
+    return Protocol(steps, number, settings={**settings, "resamples": accuracy.RESAMPLES})
+
+
+PROTOCOLS: Mapping[str, Protocol] = {
+    "knn": _per_task_protocol(neighbour.knn_measurements, neighbour.VERSION, masked=False),
+    "linear": _per_task_protocol(logistic.linear_measurements, logistic.VERSION, masked=True),
+    "few-shot": _per_task_protocol(fewshot.few_shot_measurements, fewshot.VERSION, masked=True),
+    "label-free": Protocol(_label_free, labelfree.VERSION, labelfree.MEASURES),
+    "invariance": Protocol(_invariance, profile.VERSION, profile.MEASURES),
+    lightning_linear.PROTOCOL: Protocol(
+        _lightning_linear,
+        lightning_linear.VERSION,
+        settings=asdict(lightning_linear.LinearOptions()),
+    ),
+    **{
+        name: Protocol(_finetune, finetune.VERSION, settings=asdict(options))
+        for name, options in finetune.PROTOCOLS.items()
+    },
 }
 """Every protocol by name."""

@@ -15,17 +15,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mast_plugin.errors import DataError
+from mast_plugin.evaluation import version
 from mast_plugin.evaluation.features import extract_features
 from mast_plugin.evaluation.view import ViewStatistics
 from mast_plugin.evaluation.weight_file import sha256_of
 
 _FORMAT = 1
-"""Raised whenever the same key would hold other features than before."""
+"""Raised whenever an entry is written otherwise than before."""
 
 
 @dataclass(frozen=True)
 class FeatureStore:
     """Features of a frozen backbone, one file for each network, set of images and view.
+
+    Where the code that loads images or makes views is of another version, that is another view.
 
     An entry is ``<key>.npy``, (N, F) float32, and ``<key>.json``, which says what it holds and is
     written last; both are written beside their place and then moved there. An entry that is
@@ -72,12 +75,13 @@ class FeatureStore:
             return self._extract(backbone, files, view)
         subject = {
             "format": _FORMAT,
+            "versions": {"loading": version.LOADING, "views": version.VIEWS},
             "space": "backbone",
             "checkpoint": checkpoint_sha256,
             # The same weights run differently in another network, such as with another stem.
             "network": hashlib.sha256(repr(backbone).encode()).hexdigest(),
             "view": asdict(view),
-            "files": _fingerprint(files),
+            "files": fingerprint(files),
         }
         key = hashlib.sha256(json.dumps(subject, sort_keys=True).encode()).hexdigest()[:32]
         array = self.folder / f"{key}.npy"
@@ -162,8 +166,12 @@ def project(
     return torch.cat(parts)  # outside of inference mode, so that a classifier can be trained on it
 
 
-def _fingerprint(files: Sequence[Path]) -> str:
-    """Digest of the files' names, sizes and times; reading all of them would take too long."""
+def fingerprint(files: Sequence[Path]) -> str:
+    """Digest of the files' names, sizes and times; reading all of them would take too long.
+
+    Raises:
+        DataError: a file is missing.
+    """
     digest = hashlib.sha256()
     for file in files:
         try:

@@ -1,4 +1,8 @@
-"""The short table at the end of a run: every task, before and after pretraining."""
+"""The short table at the end of a run: every task, before and after pretraining.
+
+Its numbers are those of the protocols ``knn`` and ``linear``: an evaluation of the run's checkpoint
+gives the same.
+"""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -8,7 +12,8 @@ from torch import nn
 
 from mast_plugin.errors import DataError
 from mast_plugin.evaluation.features import View, extract_features
-from mast_plugin.evaluation.probe import knn_accuracy, linear_accuracy
+from mast_plugin.evaluation.logistic import linear_measurements
+from mast_plugin.evaluation.neighbour import knn_measurements
 from mast_plugin.evaluation.tasks import Task, TaskTable
 
 
@@ -19,8 +24,8 @@ class Score:
     Attributes:
         task: the task's name.
         chance: accuracy of the constant answer.
-        knn: see :func:`~mast_plugin.evaluation.probe.knn_accuracy`.
-        linear: see :func:`~mast_plugin.evaluation.probe.linear_accuracy`.
+        knn: top-1, see :func:`~mast_plugin.evaluation.neighbour.knn_measurements`.
+        linear: top-1, see :func:`~mast_plugin.evaluation.logistic.linear_measurements`.
     """
 
     task: str
@@ -87,7 +92,7 @@ def score_tasks(
         One score per task, in the order of the table.
 
     Raises:
-        DataError: an image cannot be read.
+        DataError: an image cannot be read, or a class has one training image only.
         HostError: solo-learn is not installed.
     """
     train, val = (
@@ -99,6 +104,8 @@ def score_tasks(
 
     def score(task: Task) -> Score:
         split = (task.of_train(train), task.train, task.of_val(val), task.val)
-        return Score(task.name, task.chance, knn_accuracy(*split), linear_accuracy(*split))
+        measured = (knn_measurements, linear_measurements)
+        knn, linear = (measure("backbone", task.name, *split)[0].value for measure in measured)
+        return Score(task.name, task.chance, knn, linear)
 
     return tuple(score(task) for task in table.tasks)

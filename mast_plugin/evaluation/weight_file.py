@@ -12,7 +12,8 @@ from torch import Tensor
 
 from mast_plugin.document import first_line, refuse_boundless
 from mast_plugin.errors import ConfigurationError
-from mast_plugin.pickle_file import read_pickle, unreadable
+from mast_plugin.pickle_file import read_pickle
+from mast_plugin.tensor_file import read_tensors
 
 _STATE_KEYS = ("state_dict", "model")
 _CONFIGURATION_KEYS = ("hyper_parameters", "cfg")
@@ -39,13 +40,14 @@ def read_weights(path: Path) -> WeightFile:
     """Read a Lightning checkpoint, a state dict (.pth, .pt) or a .safetensors file, on the CPU.
 
     Raises:
-        ConfigurationError: no such file, or one that is truncated, holds no weights, refers to code
-            that no checkpoint needs, or holds a configuration without bounds.
+        ConfigurationError: no such file, or one that is truncated, does not match its checksums,
+            holds no weights, refers to code that no checkpoint needs, or holds a configuration
+            without bounds.
     """
     if not path.is_file():
         raise ConfigurationError(f"the checkpoint {path} does not exist: give the path of a file")
     safe = path.suffix == ".safetensors"
-    content: Any = _read_safetensors(path) if safe else read_pickle(path)
+    content: Any = read_tensors(path) if safe else read_pickle(path)
     state = content
     if isinstance(content, Mapping):
         state = next((content[key] for key in _STATE_KEYS if key in content), content)
@@ -72,17 +74,6 @@ def sha256_of(path: Path) -> str:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        from safetensors.torch import load_file
-    except ImportError as error:
-        raise ConfigurationError(f"{path} needs safetensors: pip install safetensors") from error
-    try:
-        return load_file(path)
-    except Exception as error:  # a header of any kind is taken at its word until it misfits
-        raise unreadable(path, error) from error
 
 
 def _configuration(path: Path, content: Any) -> dict[str, Any] | None:

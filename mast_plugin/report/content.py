@@ -65,7 +65,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with the ends of its 95 % interval, None without one."""
+    """A mean with the ends of its 95 % interval, None without one, as with one seed or two."""
 
     mean: float
     low: float | None = None
@@ -97,7 +97,7 @@ class Comparison:
         methods: their names, in order.
         rows: one per task.
         metric: what the numbers are, as on an axis: "linear top-1 accuracy of the backbone, %".
-        interval: what the intervals are over: "95 % over 5 seeds".
+        interval: what the intervals are over: "95 % over 5 seeds"; or why there are none.
         ours: the method that the differences are of.
     """
 

@@ -146,7 +146,7 @@ def several_methods(comparison: Comparison) -> Table:
         ]
         body.append(((row.task,), (*cells, _difference(row.difference, row.baseline))))
     return Table(
-        f"{comparison.metric}; in smaller print the interval, {comparison.interval}",
+        f"{comparison.metric}; intervals (in smaller print): {comparison.interval}",
         ("task",),
         (*comparison.methods, difference),
         tuple(body),

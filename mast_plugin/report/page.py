@@ -17,7 +17,7 @@ PICTURES = "pictures"
 
 _LARGEST_SVG = 400_000
 _CSS_PX_PER_INCH = 96
-_FOLDED = ("configuration",)
+_FOLDED = ("definitions", "configuration")
 
 
 @dataclass(frozen=True)
