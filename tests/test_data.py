@@ -5,14 +5,9 @@ import torch
 from PIL import Image
 
 from mast_plugin.configuration import resolve
-from mast_plugin.data import (
-    check_images,
-    num_classes,
-    training_images,
-    training_loader,
-    validation_loader,
-)
+from mast_plugin.data import num_classes, training_images, training_loader, validation_loader
 from mast_plugin.errors import ConfigurationError, DataError
+from mast_plugin.image import check_images
 from mast_plugin.views.torchvision import CentredView
 
 

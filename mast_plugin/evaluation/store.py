@@ -19,7 +19,7 @@ from mast_plugin.evaluation.features import extract_features
 from mast_plugin.evaluation.view import ViewStatistics
 from mast_plugin.evaluation.weight_file import sha256_of
 
-_FORMAT = 1
+_FORMAT = 2
 """Raised whenever the same key would hold other features than before."""
 
 
@@ -100,6 +100,7 @@ class FeatureStore:
             backbone,
             files,
             view.centred(),
+            reading=view.reading,
             batch_size=self.batch_size,
             device=self.device,
             workers=self.workers,
@@ -170,8 +171,8 @@ def _fingerprint(files: Sequence[Path]) -> str:
             status = file.stat()
         except OSError as error:
             raise DataError(f"The image {file} cannot be read: {error}.") from error
-        line = f"{file.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\n"
-        digest.update(line.encode())
+        digest.update(os.fsencode(file.resolve()))
+        digest.update(f"\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
     return digest.hexdigest()
 
 
