@@ -108,6 +108,7 @@ def _from_grey(image: Image.Image, tags: Any, bit_depth: int | None) -> Image.Im
             f"it holds {'signed' if signed else '32-bit'} integers, whose range is not known",
             "set data.bit_depth to the bits that they use, or save it with 16 bits without signs",
         )
+    image.load()  # which may turn it: numpy asks for its shape first
     values: npt.NDArray[Any] = np.asarray(image).astype(np.int64)
     if stored == 32 and not signed:
         values &= 0xFFFFFFFF  # Pillow counts them with a sign

@@ -223,6 +223,16 @@ def test_an_orientation_behind_the_pixels_counts_and_a_damaged_one_does_not(tmp_
     assert pixels_of(bad).shape == RGB.shape
 
 
+@pytest.mark.parametrize("orientation", SHOWN)
+def test_deep_images_are_turned_as_well(orientation, tmp_path):
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    path = write(tmp_path, "a.tif", GREY.astype(np.uint16) << 8, exif=exif)
+    assert np.array_equal(pixels_of(path)[..., 0], SHOWN[orientation](GREY))
+    assert np.array_equal(pixels_of(path, upright=False)[..., 0], GREY)
+    assert np.array_equal(by_dali(path)[..., 0], SHOWN[orientation](GREY))
+
+
 def test_an_evaluation_reads_as_its_view_says(tmp_path):
     """Its features are of the upright picture, or of the stored one."""
     import torch
