@@ -78,14 +78,18 @@ def load_image(path: str, reading: Reading = AS_SHOWN) -> Image.Image:
     """
     if not Path(path).is_file():  # opening a pipe would wait for somebody to write to it
         raise _undecodable(path, "it is not there, or is no file")
-    return decoded(path, path, reading)
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 (faster; of a path, Pillow would map some
+            return decoded(file, path, reading)  # TIFFs into memory, and forget to turn them)
+    except OSError as error:
+        raise _undecodable(path, first_line(error)) from error
 
 
-def decoded(source: str | IO[bytes], name: str, reading: Reading = AS_SHOWN) -> Image.Image:
+def decoded(source: IO[bytes], name: str, reading: Reading = AS_SHOWN) -> Image.Image:
     """Decode an image as RGB.
 
     Args:
-        source: a file's path, or its bytes.
+        source: its bytes.
         name: for messages.
         reading: how.
 
