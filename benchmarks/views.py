@@ -34,7 +34,8 @@ from mast_plugin.augmentation import TYPES, Augmentation
 from mast_plugin.dali.loader import DALILoader
 from mast_plugin.dali.open import draws_of
 from mast_plugin.dali.source import Files
-from mast_plugin.data import FlatFolder, IndexedImages
+from mast_plugin.data import IndexedImages
+from mast_plugin.listed import FolderImages
 from mast_plugin.plan import Plan, ViewSpec
 from mast_plugin.route import RoutePolicy
 from mast_plugin.views.torchvision import PlainViews, RoutedViews
@@ -108,7 +109,7 @@ def write_images(folder: Path, height: int, width: int, count: int) -> None:
 
 def routed(root: Path, plan: Plan) -> Any:
     """This project's DALI loader."""
-    samples = FlatFolder(root).samples
+    samples = FolderImages(root, labelled=False).samples
     draws = draws_of(RoutedViews(plan, POLICY))
     return DALILoader(
         Files(samples), draws, batch_size=BATCH, seed=0, device="cpu", num_threads=CORES
@@ -121,7 +122,7 @@ def pil(root: Path, plan: Plan, names: tuple[str, ...]) -> Any:
     if names == FIVE and (module := host_module("pretrain_dataloader")):
         single = module.build_transform_pipeline("custom", host_block(plan))
         transform = module.prepare_n_crop_transform([single], [2])
-    dataset = IndexedImages(FlatFolder(root), transform, unlabelled=True)
+    dataset = IndexedImages(FolderImages(root, labelled=False), transform, unlabelled=True)
     return DataLoader(
         dataset,
         batch_size=BATCH,
@@ -145,7 +146,7 @@ def host_dali(root: Path, plan: Plan) -> dict[str, Any]:
         batch_size=BATCH, num_threads=CORES, device_id=None, seed=0, prefetch_queue_depth=AHEAD
     )
     pipeline.build()
-    return {"host dali": Repeated(pipeline.run, len(FlatFolder(root)) // BATCH)}
+    return {"host dali": Repeated(pipeline.run, len(FolderImages(root, labelled=False)) // BATCH)}
 
 
 class Repeated:

@@ -1,5 +1,6 @@
 """Images for pretraining: which dataset, checked before the first step, loaded with its views."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,12 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision import datasets
 
+from mast_plugin.collection import class_names, listed
+from mast_plugin.command import is_first_process
 from mast_plugin.dali import require_dali
 from mast_plugin.errors import ConfigurationError, DataError
-from mast_plugin.image import check_images, is_image, load_image
+from mast_plugin.image import Reading
+from mast_plugin.listed import FolderImages
 from mast_plugin.plan import IMAGENET_MEAN, IMAGENET_STD
 from mast_plugin.repetition import EpochSampler, LateLoader, RepeatableImages
 from mast_plugin.shard import TarImages
@@ -34,7 +38,9 @@ _STATISTICS: dict[str, tuple[Channels, Channels]] = {
 }
 
 _CHECKED_BY_DEFAULT = 20_000
-"""Image folders of up to this size are decoded once before a run; larger ones when asked to."""
+"""Collections of up to this size are decoded once before a run; of larger ones ``_SAMPLED`` images,
+evenly spread, so that a kind of file that cannot be read is met; all of them when asked to."""
+_SAMPLED = 1_000
 
 
 def normalisation(dataset: str) -> dict[str, Channels]:
@@ -65,18 +71,19 @@ class IndexedImages(Dataset[Any]):
         return index, self.transform(image), 0 if self.unlabelled else label
 
 
-class FlatFolder(Dataset[Any]):
-    """Unlabelled images, at any depth below a folder, in the order of their names."""
+class Transformed(Dataset[Any]):
+    """Items ``(view, label)`` of a dataset of items ``(RGB image, label)``."""
 
-    def __init__(self, root: Path) -> None:
-        self.samples = [(str(path), 0) for path in sorted(root.rglob("*")) if is_image(path)]
+    def __init__(self, images: Dataset[Any], transform: Transform) -> None:
+        self.images = images
+        self.transform = transform
 
     def __len__(self) -> int:
-        return len(self.samples)
+        return len(self.images)  # type: ignore[arg-type]
 
-    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        path, label = self.samples[index]
-        return load_image(path), label
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        image, label = self.images[index]
+        return self.transform(image), label
 
 
 def training_images(cfg: DictConfig) -> Dataset[Any]:
@@ -93,9 +100,8 @@ def training_images(cfg: DictConfig) -> Dataset[Any]:
             f"data.dataset is {data.dataset!r}; it must be one of {', '.join(DATASETS)}"
         )
     _check_format(data.format, data.dataset)
-    images = _open(data.dataset, Path(data.train_path), train=True, labelled=not data.no_labels)
-    if len(images) <= _CHECKED_BY_DEFAULT if data.check == "auto" else data.check:  # type: ignore[arg-type]
-        _check(images)
+    images = _open(data, Path(data.train_path), train=True, labelled=not data.no_labels)
+    _check(cfg, images)
     images = _fraction(images, data.fraction, cfg.seed)
     _require_a_batch_each(cfg, images, num_processes=1)
     return images
@@ -146,9 +152,16 @@ def validation_loader(cfg: DictConfig, transform: Transform) -> DataLoader[Any] 
     if data.no_labels or (data.val_path is None and data.dataset in _FOLDERS):
         return None
     root = Path(data.val_path or data.train_path)
-    images = _open(data.dataset, root, train=False, labelled=True)
-    images.transform = transform
-    return _loader(cfg, images, sampler=None, drop_last=False)
+    images = _open(data, root, train=False, labelled=True)
+    return _loader(cfg, Transformed(images, transform), sampler=None, drop_last=False)
+
+
+def announce(images: Any) -> None:
+    """Say on standard error, once for all processes, what was found and what was left out."""
+    while isinstance(images, Subset | Transformed):
+        images = images.dataset if isinstance(images, Subset) else images.images
+    if is_first_process() and (notes := getattr(images, "notes", [])):
+        print(*notes, sep="; ", file=sys.stderr, flush=True)
 
 
 def _require_a_batch_each(cfg: DictConfig, images: Any, num_processes: int) -> None:
@@ -156,15 +169,18 @@ def _require_a_batch_each(cfg: DictConfig, images: Any, num_processes: int) -> N
     share = len(images) // num_processes
     if share < cfg.optimizer.batch_size:
         each = f" for each of {num_processes} processes" if num_processes > 1 else ""
+        left_out = getattr(images, "left_out", None)
+        beside = f" (left out: {listed(left_out)})" if left_out else ""
         raise DataError(
-            f"{cfg.data.train_path} holds {share} images{each}, fewer than one batch: "
+            f"{cfg.data.train_path} holds {share} images{each}{beside}, fewer than one batch: "
             f"lower optimizer.batch_size from {cfg.optimizer.batch_size}"
         )
 
 
-def _open(dataset: str, root: Path, *, train: bool, labelled: bool) -> Any:
+def _open(data: DictConfig, root: Path, *, train: bool, labelled: bool) -> Any:
+    dataset = data.dataset
     if dataset in _FOLDERS:
-        return _files(root, labelled)
+        return _files(data, root, train, labelled)
     try:
         if dataset == "stl10":
             split = "train+unlabeled" if train else "test"
@@ -192,41 +208,30 @@ def _check_format(format_: str, dataset: str) -> None:
             )
 
 
-def _check(images: Any) -> None:
-    if isinstance(images, TarImages):
-        check_images(range(len(images)), images.open)
-    else:
-        check_images([path for path, _ in getattr(images, "samples", [])])
+def _check(cfg: DictConfig, images: Any) -> None:
+    """Decode images once, by the decoder that will be used."""
+    if not hasattr(images, "check") or cfg.data.check is False:
+        return
+    some = cfg.data.check == "auto" and len(images) > _CHECKED_BY_DEFAULT
+    step = len(images) // _SAMPLED if some else 1
+    images.check(step)
+    if cfg.data.format == "dali":
+        from mast_plugin.dali.open import check
+
+        check(cfg, images, step)
 
 
-def _files(path: Path, labelled: bool) -> Any:
+def _files(data: DictConfig, path: Path, train: bool, labelled: bool) -> Any:
     """Open a table, tar shards (one, or a folder of them) or an image folder."""
+    reading = Reading.of(data)
     if path.suffix == ".csv":
-        return ImageTable(path, labelled)
+        return ImageTable(path, labelled, reading)
     tars = [path] if path.suffix == ".tar" else sorted(path.glob("*.tar"))
-    return TarImages(tars, labelled) if tars else _folder(path, labelled)
-
-
-def _folder(root: Path, labelled: bool) -> Any:
-    if not root.is_dir():
-        raise DataError(
-            f"the image folder {root} does not exist: set data.train_path (or val_path)"
-        )
-    if not labelled:
-        flat = FlatFolder(root)
-        if not len(flat):
-            raise DataError(f"{root} holds no images ({', '.join(datasets.folder.IMG_EXTENSIONS)})")
-        return flat
-    classes = sorted(entry for entry in root.iterdir() if entry.is_dir())
-    if not classes:
-        raise DataError(
-            f"{root} holds no class folders: move its images into one folder per class, "
-            "or set data.no_labels=true"
-        )
-    for folder in classes:
-        if not any(is_image(path) for path in folder.rglob("*")):
-            raise DataError(f"the class folder {folder} holds no images: fill it or remove it")
-    return datasets.ImageFolder(str(root), loader=load_image)
+    if tars:
+        return TarImages(tars, labelled, reading)
+    source = Path(data.train_path)
+    classes = class_names(source) if labelled and not train and source.is_dir() else None
+    return FolderImages(path, labelled, reading, classes or None)
 
 
 def _fraction(images: Dataset[Any], fraction: float, seed: int) -> Dataset[Any]:

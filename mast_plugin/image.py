@@ -1,18 +1,22 @@
 """Image files: which there are, decoding one, checking many."""
 
+import os
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from dataclasses import dataclass
 from typing import IO, Any, TypeVar
 
 from PIL import Image
-from torchvision.datasets.folder import IMG_EXTENSIONS
+from torchvision.datasets.folder import IMG_EXTENSIONS as KNOWN_SUFFIXES
 
+from mast_plugin.check import FLAG, NULL, whole
 from mast_plugin.document import first_line
 from mast_plugin.errors import DataError
+from mast_plugin.pixel import PixelError, rgb_of
 
 Item = TypeVar("Item")
+BIT_DEPTH = whole(8, 32) | NULL
 
 FORMATS = ("JPEG", "PNG", "BMP", "PPM", "TIFF", "WEBP", "GIF")
 """What a file may be, whatever its name says.
@@ -20,35 +24,80 @@ FORMATS = ("JPEG", "PNG", "BMP", "PPM", "TIFF", "WEBP", "GIF")
 Of what else Pillow can read, PostScript is a program, which it has Ghostscript run, and most have
 decoders that few have ever tested.
 """
+SUFFIXES = (
+    *KNOWN_SUFFIXES,
+    *(".jfif", ".jpe", ".jif", ".jfi", ".pjpeg", ".pjp", ".dib", ".pbm", ".pnm"),
+)
+"""By which files are found in folders: torchvision's, and other spellings of the same formats.
+
+Of animations and stacks of pages, the first picture is read; ``.gif`` is left out, as it is mostly
+the former.
+"""
 
 
-def is_image(path: Path) -> bool:
+@dataclass(frozen=True)
+class Reading:
+    """How files become images; :mod:`mast_plugin.pixel` has the rules.
+
+    Attributes:
+        upright: turn photographs as their EXIF orientation says.
+        bit_depth: of images with more than 8 bits a channel, in [8, 32]; ``None``: what their file
+            states.
+    """
+
+    upright: bool = True
+    bit_depth: int | None = None
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> "Reading":
+        """What a configuration's section ``data`` says; the defaults where it is silent.
+
+        Raises:
+            ConfigurationError: a value that it cannot be.
+        """
+        upright, depth = data.get("exif_orientation", True), data.get("bit_depth")
+        FLAG.check("data.exif_orientation", upright)
+        BIT_DEPTH.check("data.bit_depth", depth)
+        return cls(upright, depth)
+
+
+AS_SHOWN = Reading()
+"""Upright, as stored: what every viewer shows."""
+
+
+def is_image(name: str) -> bool:
     """Whether a file's name says that it is an image."""
-    return path.name.lower().endswith(IMG_EXTENSIONS)
+    return name.lower().endswith(SUFFIXES)
 
 
-def load_image(path: str) -> Image.Image:
+def load_image(path: str, reading: Reading = AS_SHOWN) -> Image.Image:
     """Decode an image file as RGB.
 
     Raises:
         DataError: it is no file, or :func:`decoded` refuses it; the message names the file.
     """
-    if not Path(path).is_file():  # opening a pipe would wait for somebody to write to it
+    # Opening a pipe would wait for somebody to write to it; pathlib asks three times as long.
+    if not os.path.isfile(path):  # noqa: PTH113
         raise _undecodable(path, "it is not there, or is no file")
-    return decoded(path, path)
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 (faster; of a path, Pillow would map some
+            return decoded(file, path, reading)  # TIFFs into memory, and forget to turn them)
+    except OSError as error:
+        raise _undecodable(path, first_line(error)) from error
 
 
-def decoded(source: str | IO[bytes], name: str) -> Image.Image:
+def decoded(source: IO[bytes], name: str, reading: Reading = AS_SHOWN) -> Image.Image:
     """Decode an image as RGB.
 
     Args:
-        source: a file's path, or its bytes.
+        source: its bytes.
         name: for messages.
+        reading: how.
 
     Raises:
         DataError: it cannot be decoded, is of a format that is not in ``FORMATS`` whatever its name
-            says, or has more pixels than Pillow takes for harmless (``Image.MAX_IMAGE_PIXELS``,
-            which a program may raise).
+            says, has values that say no colours (:mod:`mast_plugin.pixel`), or has more pixels than
+            Pillow takes for harmless (``Image.MAX_IMAGE_PIXELS``, which a program may raise).
     """
     try:
         with Image.open(source, formats=FORMATS) as image:
@@ -57,13 +106,15 @@ def decoded(source: str | IO[bytes], name: str) -> Image.Image:
                 raise ValueError("it has no pixels")
             if limit is not None and image.width * image.height > limit:
                 raise ValueError(f"it has {image.width} x {image.height} pixels, above {limit:,}")
-            return image.convert("RGB")
+            return rgb_of(image, upright=reading.upright, bit_depth=reading.bit_depth)
+    except PixelError as error:
+        raise _undecodable(name, str(error), error.mend) from error
     except Exception as error:  # a decoder that meets damage raises of any kind
         raise _undecodable(name, first_line(error)) from error
 
 
-def _undecodable(name: str, reason: str) -> DataError:
-    return DataError(f"{name} cannot be read as an image ({reason}): repair it or remove it")
+def _undecodable(name: str, reason: str, mend: str = "repair it or remove it") -> DataError:
+    return DataError(f"{name} cannot be read as an image ({reason}): {mend}")
 
 
 def check_images(items: Collection[Item], load: Callable[[Item], Any] = load_image) -> None:  # type: ignore[assignment]
@@ -96,8 +147,17 @@ def check_images(items: Collection[Item], load: Callable[[Item], Any] = load_ima
             disable=None,
         )
         failures = [sentence for sentence in checked if sentence]
-    if len(failures) > 1:
-        print(*failures, sep="\n", file=sys.stderr)
-        raise DataError(f"{failures[0]} (and {len(failures) - 1} more)")
-    if failures:
-        raise DataError(failures[0])
+    refuse_failures(failures)
+
+
+def refuse_failures(sentences: Sequence[str]) -> None:
+    """Refuse images by what is wrong with each of them.
+
+    Raises:
+        DataError: the first sentence, and how many others there are; standard error lists all.
+    """
+    if len(sentences) > 1:
+        print(*sentences, sep="\n", file=sys.stderr)
+        raise DataError(f"{sentences[0]} (and {len(sentences) - 1} more)")
+    if sentences:
+        raise DataError(sentences[0])

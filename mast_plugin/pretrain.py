@@ -89,6 +89,7 @@ def pretrain(cfg: DictConfig) -> Pretrained:
     from mast_plugin.host import load_host
 
     cfg, views, images = _prepared(cfg)
+    data.announce(images)
     host = load_host()
     register()
     _check_method(cfg, host)
@@ -108,6 +109,8 @@ def pretrain(cfg: DictConfig) -> Pretrained:
     place = {"num_processes": trainer.world_size, "rank": trainer.global_rank}
     training = data.training_loader(cfg, images, views.transform, **place)
     validation = data.validation_loader(cfg, views.centred)
+    if validation is not None:
+        data.announce(validation.dataset)
     with premature_end_explained(run, cfg, trainer):
         _fit(trainer, model, training, validation, run)
         comparison = scoring.compare(untrained, run.folder) if scoring else None

@@ -19,11 +19,11 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from mast_plugin.errors import DataError
-from mast_plugin.image import decoded
+from mast_plugin.image import AS_SHOWN, SUFFIXES, Reading, check_images, decoded
 from mast_plugin.shard_index import Entry, read_index
 from mast_plugin.table import MAX_CLASSES
 
-IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp")
+IMAGE_SUFFIXES = tuple(suffix.removeprefix(".") for suffix in SUFFIXES)
 LABEL_SUFFIXES = ("cls",)
 
 _WINDOW = 8
@@ -38,12 +38,14 @@ class TarImages(Dataset[Any]):
     Args:
         tars: the shards.
         labelled: read each sample's label, a whole number in its ``.cls`` file.
+        reading: how files become images.
 
     Raises:
         DataError: a shard that cannot be read, or a sample without image or label.
     """
 
-    def __init__(self, tars: Sequence[Path], labelled: bool) -> None:
+    def __init__(self, tars: Sequence[Path], labelled: bool, reading: Reading = AS_SHOWN) -> None:
+        self.reading = reading
         self.tars = [str(tar) for tar in sorted(tars)]
         shards, places, labels = [], [], []
         for shard, tar in enumerate(self.tars):
@@ -77,7 +79,15 @@ class TarImages(Dataset[Any]):
         Raises:
             DataError: it cannot be decoded.
         """
-        return decoded(io.BytesIO(self.encoded(index)), self.name(index))
+        return decoded(io.BytesIO(self.encoded(index)), self.name(index), self.reading)
+
+    def check(self, step: int = 1) -> None:
+        """Decode the images once; every how many-th one, ``step`` says.
+
+        Raises:
+            DataError: naming those that cannot be decoded.
+        """
+        check_images(range(0, len(self), step), self.open)
 
     def name(self, index: int) -> str:
         """Shard and position of an image, for messages."""

@@ -1,22 +1,24 @@
 """Images that a table lists, wherever their files are."""
 
+import codecs
 import csv
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-from PIL import Image
-from torch.utils.data import Dataset
 
 from mast_plugin.check import is_path, shown
 from mast_plugin.document import first_line
 from mast_plugin.errors import DataError
-from mast_plugin.image import load_image
+from mast_plugin.image import AS_SHOWN, Reading
+from mast_plugin.listed import ListedImages
 
 MAX_CLASSES = 100_000
 """Of labels that are numbers: the online classifier has a row for each up to the largest."""
+_FIRST_ROW = 2
+_MISSING = frozenset(("nan", "<na>", "#n/a", "n/a", "null"))
+"""What programs write where a value is missing, in lower case."""
 
 
-class ImageTable(Dataset[Any]):
+class ImageTable(ListedImages):
     """Images of a CSV table with a column ``file`` and, where labelled, a column ``label``.
 
     Files are named from the table's folder on, without leaving it, or in full. Labels that are all
@@ -26,35 +28,75 @@ class ImageTable(Dataset[Any]):
     Args:
         path: the table.
         labelled: read the labels; otherwise every image gets label 0.
-
-    Attributes:
-        samples: path and label of every image, in the table's order.
-        classes: one entry per label.
+        reading: how files become images.
 
     Raises:
         DataError: no such table, a missing column, an empty cell, a path that leads out of the
-            folder, a label of ``MAX_CLASSES`` or more, or no row.
+            folder, a label of ``MAX_CLASSES`` or more, or no row; labels that :func:`check_labels`
+            refuses, or a file with two of them.
     """
 
-    def __init__(self, path: Path, labelled: bool) -> None:
+    def __init__(self, path: Path, labelled: bool, reading: Reading = AS_SHOWN) -> None:
         rows = _rows(path, ("file", "label") if labelled else ("file",))
         files = [str(file_of(path, row["file"], in_full=True)) for row in rows]
         names = [row["label"] for row in rows] if labelled else ["0"] * len(rows)
+        if labelled:
+            check_labels(path, "label", rows)
+            _refuse_contradictions(path, files, names)
         if all(name.isdecimal() for name in names):
             labels = [_number(path, name) for name in names]
-            self.classes = [str(number) for number in range(1 + max(labels))]
+            classes = [str(number) for number in range(1 + max(labels))]
         else:
-            self.classes = sorted(set(names))
-            numbers = {name: number for number, name in enumerate(self.classes)}
+            classes = sorted(set(names))
+            numbers = {name: number for number, name in enumerate(classes)}
             labels = [numbers[name] for name in names]
-        self.samples = list(zip(files, labels, strict=True))
+        super().__init__(list(zip(files, labels, strict=True)), classes, reading)
 
-    def __len__(self) -> int:
-        return len(self.samples)
 
-    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        path, label = self.samples[index]
-        return load_image(path), label
+def check_labels(table: Path, column: str, rows: Sequence[Mapping[str, str]]) -> None:
+    """Refuse labels that a program wrote where there was none, or that are written in two ways.
+
+    Args:
+        table: for messages.
+        column: of the labels.
+        rows: the table's; its header is row 1, as spreadsheets count.
+
+    Raises:
+        DataError: a label that is blank or stands for a missing value, or two that are the same
+            number (``0`` and ``0.0``) or differ in spaces only; naming the row.
+    """
+    written: dict[str | float, tuple[str, int]] = {}
+    for row, cells in enumerate(rows, _FIRST_ROW):
+        label = cells[column]
+        if not label.strip() or label.strip().casefold() in _MISSING:
+            raise DataError(
+                f"the table {table} has no {column} for {shown(cells['file'])} in row {row} but "
+                f"{shown(label)}: fill it in, or remove the row"
+            )
+        first, its_row = written.setdefault(_meant(label), (label, row))
+        if first != label:
+            raise DataError(
+                f"the table {table} has the {column} {shown(label)} in row {row} beside "
+                f"{shown(first)} in row {its_row}: write one class in one way"
+            )
+
+
+def _refuse_contradictions(table: Path, files: Sequence[str], labels: Sequence[str]) -> None:
+    known: dict[str, tuple[str, int]] = {}
+    for row, (file, label) in enumerate(zip(files, labels, strict=True), _FIRST_ROW):
+        other, its_row = known.setdefault(file, (label, row))
+        if other != label:
+            raise DataError(
+                f"the table {table} has {file} as {shown(other)} in row {its_row} and as "
+                f"{shown(label)} in row {row}: an image has one label"
+            )
+
+
+def _meant(label: str) -> str | float:
+    try:
+        return float(label)
+    except ValueError:
+        return label.strip()
 
 
 def file_of(table: Path, name: str, *, in_full: bool = False) -> Path:
@@ -94,14 +136,31 @@ def read_rows(table: Path) -> tuple[list[dict[str, str]], list[str]]:
     if not table.is_file():  # opening a pipe would wait for somebody to write to it
         raise DataError(f"the table {table} cannot be read: it is not there, or is no file")
     try:
-        with table.open(newline="", encoding="utf-8") as file:
+        with table.open("rb") as binary:
+            if binary.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+                raise DataError(
+                    f"the table {table} cannot be read, as it is in UTF-16: save it as CSV in UTF-8"
+                )
+        with table.open(newline="", encoding="utf-8-sig") as file:  # Excel sets a mark in front
             reader = csv.DictReader(file, restval="")
             rows = [
                 {name: cell for name, cell in row.items() if name is not None} for row in reader
             ]
-            return rows, list(reader.fieldnames or ())
+            header = list(reader.fieldnames or ())
+    except DataError:
+        raise
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"the table {table} cannot be read ({first_line(error)})") from error
+    _refuse_other_separators(table, header)
+    return rows, header
+
+
+def _refuse_other_separators(table: Path, header: Sequence[str]) -> None:
+    for separator, name in ((";", "semicolons"), ("\t", "tabs")):
+        if len(header) == 1 and separator in header[0]:
+            raise DataError(
+                f"the table {table} has {name} between its columns: save it with commas"
+            )
 
 
 def _rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
@@ -112,8 +171,6 @@ def _rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
             raise DataError(f"the table {path} has no column {column!r}: {mend}")
     if not rows:
         raise DataError(f"the table {path} lists no images: add a row for each")
-    if "label" in columns and (empty := [row["file"] for row in rows if not row["label"]]):
-        raise DataError(f"the table {path} has no label for {empty[0][:200]!r}: fill it in")
     return rows
 
 

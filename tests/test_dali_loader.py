@@ -1,6 +1,7 @@
 import csv
 import io
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -17,6 +18,7 @@ from mast_plugin.augmentation import Augmentation
 from mast_plugin.configuration import resolve
 from mast_plugin.data import num_classes, training_images, training_loader
 from mast_plugin.errors import ConfigurationError, DataError
+from mast_plugin.image import load_image
 from mast_plugin.plan import Plan
 from mast_plugin.route import RoutePolicy
 from mast_plugin.shard import TarImages, read_index
@@ -345,8 +347,6 @@ def test_a_sample_without_label_is_named(folder, tmp_path):
 
 @pytest.mark.parametrize("fault", ["text", "truncated", "missing"])
 def test_a_bad_file_is_named_in_training(fault, small, folder, tmp_path):
-    import shutil
-
     copy = Path(shutil.copytree(folder, tmp_path / "copy"))
     bad = copy / "class1" / "10.png"
     _, _, loader_ = opened(small, copy)
@@ -356,6 +356,53 @@ def test_a_bad_file_is_named_in_training(fault, small, folder, tmp_path):
         for _ in range(2):
             list(loader_)
     assert "\n" not in str(caught.value)
+
+
+def unended(path):
+    """A PNG without its end, which Pillow reads and DALI does not."""
+    path.write_bytes(path.read_bytes()[:-17])
+    load_image(str(path))
+
+
+def test_what_dali_alone_cannot_decode_is_found_by_the_check(small, folder, tmp_path, capsys):
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    for name in ("class0/03.png", "class1/10.png"):
+        unended(copy / name)
+    training_images(resolve(small("mast", f"data.train_path={copy}")))
+    with pytest.raises(DataError, match=r"03\.png cannot be decoded by DALI .*\(and 1 more\)"):
+        opened(small, copy)
+    assert capsys.readouterr().err.count("cannot be decoded by DALI (nvImageCodec") == 2
+
+
+def test_what_dali_alone_cannot_decode_is_named_in_training(small, folder, tmp_path):
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    # Batches of one: at one of several, DALI itself may crash (docs/dali.md).
+    _, _, loader_ = opened(small, copy, "optimizer.batch_size=1")
+    unended(copy / "class1" / "10.png")
+    with pytest.raises(DataError, match=r"10\.png cannot be decoded by DALI") as caught:
+        list(loader_)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("device_reads", ["png", "tif"])
+def test_views_show_what_pillow_reads(device_reads, small, tmp_path):
+    """Sixteen bits and a lying photograph, through the whole loader."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for index in range(8):
+        pixels = np.full((6, 12), 8000 * index + 1, np.uint16)
+        image = Image.fromarray(pixels) if device_reads == "tif" else None
+        image = image or Image.new("RGB", (12, 6), colour(index))
+        (tmp_path / "set" / "ant").mkdir(parents=True, exist_ok=True)
+        image.save(tmp_path / "set" / "ant" / f"{index}.{device_reads}", exif=exif)
+    _, images, loader_ = opened(small, tmp_path / "set", "data.bit_depth=16")
+    ((index, (first, *_), _),) = loader_
+    for position, number in enumerate(index.tolist()):
+        image, _ = images[number]
+        assert image.size == (6, 12)
+        expected = np.asarray(image)[0, 0] / 255
+        shown_there = first[position].mean((1, 2)).numpy()
+        np.testing.assert_allclose(shown_there, expected, atol=1 / 255)
 
 
 def test_a_bad_image_in_a_shard_is_named_by_the_check(small, folder, tmp_path, capsys):

@@ -7,7 +7,6 @@ from torchvision.datasets import ImageFolder
 
 from mast_plugin.configuration import resolve
 from mast_plugin.data import (
-    check_images,
     normalisation,
     num_classes,
     training_images,
@@ -15,6 +14,7 @@ from mast_plugin.data import (
     validation_loader,
 )
 from mast_plugin.errors import ConfigurationError, DataError
+from mast_plugin.image import check_images
 from mast_plugin.views.choice import chosen_views
 from mast_plugin.views.torchvision import CentredView
 

@@ -54,7 +54,7 @@ def image_table(folder: Path, *lines: str) -> Path:
 
 
 def test_a_table_of_training_images_leaves_its_folder_in_full_only(tmp_path):
-    table = image_table(tmp_path, f"{tmp_path / 'a.png'},0", "a.png,1")
+    table = image_table(tmp_path, f"{tmp_path / 'a.png'},0", "a.png,0")
     assert len(ImageTable(table, labelled=True)[0]) == 2
     with refused("names '../a.png', which is not in its folder: .*or name it in full"):
         ImageTable(image_table(tmp_path, "../a.png,0"), labelled=True)

@@ -9,6 +9,7 @@ from nvidia.dali import Pipeline, fn, pipeline_def, types
 
 from mast_plugin.augmentation import Augmentation
 from mast_plugin.change import ACTIVE
+from mast_plugin.dali.decoding import decoded
 from mast_plugin.dali.draw import BOX, SETTINGS_KEY, Draws, Key
 from mast_plugin.plan import Plan
 from mast_plugin.views.dali import apply, normalised, refuse_unsupported
@@ -26,6 +27,7 @@ def build_pipeline(
     feed: Callable[[], Sequence[Any]],
     *,
     device: Device,
+    upright: bool = True,
     **options: Any,
 ) -> Pipeline:
     """Builds the pipeline.
@@ -36,6 +38,7 @@ def build_pipeline(
         feed: called once per batch for what the source feeds, followed by the drawn arrays in the
             order of ``draws.keys``; raises ``StopIteration`` after the last batch of an epoch.
         device: where images are decoded and changed.
+        upright: turn images as their EXIF orientation says.
         options: of DALI's ``Pipeline``.
 
     Returns:
@@ -48,27 +51,22 @@ def build_pipeline(
     for plan in draws.plans:
         refuse_unsupported(plan, device)
     define = pipeline_def(_views, enable_conditionals=True)
-    pipeline = define(draws, read, feed, device, **options)
+    pipeline = define(draws, read, feed, device, upright, **options)
     pipeline.build()
     return pipeline
 
 
 def _views(
-    draws: Draws, read: Read, feed: Callable[[], Sequence[Any]], device: Device
+    draws: Draws, read: Read, feed: Callable[[], Sequence[Any]], device: Device, upright: bool
 ) -> tuple[Node, ...]:
     keys = draws.keys
     fed, *numbers = fn.external_source(source=feed, num_outputs=1 + len(keys), batch=True)
     nodes = {key: numbers[position] for position, key in enumerate(keys)}
     encoded = read(fed)
-    images = fn.decoders.image(
-        encoded,
-        device="mixed" if device == "gpu" else "cpu",
-        output_type=types.RGB,
-        adjust_orientation=False,  # tags of orientation are left alone, as PIL leaves them
-    )
+    images = decoded(encoded, device, upright)
     extent = None
     if not draws.in_one_pass:
-        extent = fn.peek_image_shape(encoded, adjust_orientation=False, dtype=types.FLOAT)[:2]
+        extent = fn.peek_image_shape(encoded, adjust_orientation=upright, dtype=types.FLOAT)[:2]
     views, frames = [], []
     for view, plan in enumerate(draws.plans):
         if draws.in_one_pass:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
 from mast_plugin.change import change_of
+from mast_plugin.dali.decoding import reason_of, undecodable
 from mast_plugin.dali.draw import Drawn, Draws
 from mast_plugin.dali.graph import build_pipeline
 from mast_plugin.dali.source import Indexes, Source, faulty
@@ -115,6 +116,7 @@ class DALILoader:
             self.source.read,
             self._feed,
             device=self.device,
+            upright=self.source.reading.upright,
             batch_size=self.batch_size,
             num_threads=self.num_threads,
             device_id=torch.cuda.current_device() if self.device == "gpu" else None,
@@ -155,6 +157,10 @@ class DALILoader:
     def _run(self) -> list[Tensor]:
         try:
             outputs = self._pipeline.run()
+        except DataError:  # an image that Pillow was to decode
+            self._pipeline = None
+            self._under_way.clear()
+            raise
         except RuntimeError as error:
             self._pipeline = None
             raise self._explained(error) from error
@@ -167,11 +173,11 @@ class DALILoader:
         suspects = [index for indexes, _ in self._under_way for index in indexes]
         self._under_way.clear()
         sentences = faulty(self.source, suspects)
+        sentences = sentences or undecodable(self.source, suspects, device=self.device)
         if sentences:
             others = f" (and {len(sentences) - 1} more)" if len(sentences) > 1 else ""
             return DataError(f"{sentences[0]}{others}")
-        lines = [line for line in str(error).splitlines() if line and "pipeline" not in line]
-        return DataError(f"DALI stopped at one of {len(suspects)} images: {lines[-1]}")
+        return DataError(f"DALI stopped at one of {len(suspects)} images: {reason_of(error)}")
 
     def _abandon(self) -> None:
         """Let go of the batches that an interrupted epoch had under way."""

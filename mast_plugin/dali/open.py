@@ -6,10 +6,12 @@ import torch
 from omegaconf import DictConfig
 from torch.utils.data import Dataset
 
+from mast_plugin.dali.decoding import undecodable
 from mast_plugin.dali.draw import Draws
 from mast_plugin.dali.loader import DALILoader
 from mast_plugin.dali.source import source_of
 from mast_plugin.errors import ConfigurationError
+from mast_plugin.image import refuse_failures
 from mast_plugin.views.dali_node import Device
 from mast_plugin.views.torchvision import PlainViews, RoutedViews
 
@@ -36,6 +38,24 @@ def dali_loader(
         device=chosen_device(cfg.dali.device, cfg.accelerator),
         num_threads=cfg.data.num_workers,
     )
+
+
+def check(cfg: DictConfig, images: Dataset[Any], step: int = 1) -> None:
+    """Decode images with DALI once, as an epoch will.
+
+    Args:
+        cfg: resolved configuration.
+        images: what will be loaded.
+        step: every how many-th image is decoded.
+
+    Raises:
+        DataError: naming those that DALI cannot decode.
+    """
+    source = source_of(images)
+    chosen = range(0, len(source.labels), step)
+    device = chosen_device(cfg.dali.device, cfg.accelerator)
+    threads = cfg.data.num_workers
+    refuse_failures(undecodable(source, chosen, device=device, num_threads=threads))
 
 
 def draws_of(views: RoutedViews | PlainViews) -> Draws:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from mast_plugin.errors import DataError
-from mast_plugin.image import load_image
+from mast_plugin.image import AS_SHOWN, Reading, load_image
 
 View: TypeAlias = Callable[[Image.Image], Tensor]
 Allocate: TypeAlias = Callable[[tuple[int, int]], NDArray[np.float32]]
@@ -23,15 +23,16 @@ Allocate: TypeAlias = Callable[[tuple[int, int]], NDArray[np.float32]]
 class _ImageFiles(Dataset[Tensor]):
     """Image files, opened as RGB and turned into tensors by ``view``."""
 
-    def __init__(self, files: Sequence[Path], view: View) -> None:
+    def __init__(self, files: Sequence[Path], view: View, reading: Reading) -> None:
         self._files = files
         self._view = view
+        self._reading = reading
 
     def __len__(self) -> int:
         return len(self._files)
 
     def __getitem__(self, index: int) -> Tensor:
-        return self._view(load_image(str(self._files[index])))
+        return self._view(load_image(str(self._files[index]), self._reading))
 
 
 def extract_features(
@@ -39,6 +40,7 @@ def extract_features(
     files: Sequence[Path],
     view: View,
     *,
+    reading: Reading = AS_SHOWN,
     batch_size: int = 256,
     device: torch.device | str = "cpu",
     workers: int = 0,
@@ -55,6 +57,7 @@ def extract_features(
         backbone: maps (N, 3, H, W) images to (N, F) features; further dimensions are flattened.
         files: the N images.
         view: turns an image into a (3, H, W) tensor, of the same size for every image.
+        reading: how files become images.
         batch_size: images per forward pass.
         device: where to run the backbone.
         workers: processes that read images; 0 reads them in this process.
@@ -72,7 +75,7 @@ def extract_features(
     from tqdm import tqdm
 
     loader = DataLoader(
-        _ImageFiles(files, view),
+        _ImageFiles(files, view, reading),
         batch_size=batch_size,
         num_workers=workers,
         multiprocessing_context=worker_context(workers),

@@ -118,6 +118,7 @@ def finetune_measurements(
             network,
             test,
             statistics.centred(),
+            reading=statistics.reading,
             batch_size=options.batch_size,
             device=device,
             workers=workers,
@@ -147,6 +148,7 @@ def _finetuned(
         [files[index] for index in chosen.tolist()],
         task.train[chosen],
         statistics.training(flip=flip),
+        statistics.reading,
     )
     loader = DataLoader(
         images,

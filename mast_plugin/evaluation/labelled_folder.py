@@ -1,13 +1,18 @@
 """The labelled images of an evaluation: a table of tasks, or plain folders of classes."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
+from mast_plugin.collection import class_names, printable
 from mast_plugin.errors import DataError
-from mast_plugin.evaluation.tasks import SPLITS, Task, TaskTable, read_tasks
-from mast_plugin.image import is_image
+from mast_plugin.evaluation.tasks import Task, TaskTable, read_tasks
+from mast_plugin.listed import FolderImages
+
+_TEST = ("val", "test")
+"""What the test split may be called; where there are both, ``val`` is it."""
 
 
 def read_labelled(folder: Path, tasks: Sequence[str] | None = None) -> TaskTable:
@@ -15,7 +20,8 @@ def read_labelled(folder: Path, tasks: Sequence[str] | None = None) -> TaskTable
 
     Args:
         folder: holds ``labels.csv`` (see :func:`~mast_plugin.evaluation.tasks.read_tasks`), or
-            ``train`` and ``val`` with a folder of images for every class: the one task ``class``.
+            ``train`` and ``val`` (without it, ``test``) with a folder of images for every class:
+            the one task ``class``.
         tasks: the tasks to read; by default all of them.
 
     Raises:
@@ -25,42 +31,31 @@ def read_labelled(folder: Path, tasks: Sequence[str] | None = None) -> TaskTable
     table = folder / "labels.csv"
     if table.is_file():
         return read_tasks(table, tasks)
-    if not all((folder / split).is_dir() for split in SPLITS):
+    test = next((name for name in _TEST if (folder / name).is_dir()), None)
+    if test is None or not (folder / "train").is_dir():
         raise DataError(
             f"{folder} holds no labelled images: it must have a labels.csv (columns file, split "
-            "and one per task), or folders train and val with a folder for every class."
+            "and one per task), or folders train and val (or test) with a folder for every class."
         )
     if tasks and list(tasks) != ["class"]:
         raise DataError(f"{folder} has class folders only: leave tasks out, or give tasks=[class].")
-    return _class_folders(folder)
+    return _class_folders(folder, test)
 
 
-def _class_folders(folder: Path) -> TaskTable:
-    classes = {
-        split: sorted(path.name for path in (folder / split).iterdir() if path.is_dir())
-        for split in SPLITS
-    }
-    if lonely := sorted(set(classes["train"]) ^ set(classes["val"])):
+def _class_folders(folder: Path, test: str) -> TaskTable:
+    places = (folder / "train", folder / test)
+    names = [class_names(place) for place in places]
+    if lonely := sorted(set(names[0]) ^ set(names[1])):
         raise DataError(
-            f"{folder}: the class {lonely[0]!r} must have a folder in train and in val."
+            f"{folder}: the class {lonely[0]!r} must have a folder in train and in {test}."
         )
-    if len(classes["train"]) < 2:
+    if len(names[0]) < 2:
         raise DataError(f"{folder}/train must have a folder for each of two or more classes.")
-    files: dict[str, list[Path]] = {split: [] for split in SPLITS}
-    labels: dict[str, list[int]] = {split: [] for split in SPLITS}
-    for split in SPLITS:
-        for label, name in enumerate(classes[split]):
-            found = _images(folder / split / name)
-            files[split] += found
-            labels[split] += [label] * len(found)
-    task = Task("class", tuple(classes["train"]), *(torch.tensor(labels[s]) for s in SPLITS))
-    return TaskTable(tuple(files["train"]), tuple(files["val"]), (task,))
-
-
-def _images(folder: Path) -> list[Path]:
-    found = sorted(path for path in folder.rglob("*") if is_image(path))
-    if not found:
-        raise DataError(
-            f"{folder} holds no images: add some, or remove the class from both splits."
-        )
-    return found
+    found = [FolderImages(place, labelled=True) for place in places]
+    for images in found:
+        if images.left_out:
+            print(*images.notes, sep="; ", file=sys.stderr)
+    files = [tuple(Path(path) for path, _ in images.samples) for images in found]
+    labels = [torch.tensor([label for _, label in images.samples]) for images in found]
+    task = Task("class", tuple(map(printable, names[0])), *labels)
+    return TaskTable(files[0], files[1], (task,))

@@ -2,11 +2,10 @@
 
 import logging
 import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -98,12 +97,14 @@ def lightning_linear_measurements(
         with torch.random.fork_rng(devices=[]), _quiet():
             torch.manual_seed(seed)
             view = statistics.training(flip=flip)
-            loader = _loader(train, task, view, options, workers)
+            images = LabelledImages(train, task.train, view, statistics.reading)
+            loader = _loader(images, options, workers)
             network, device = _trained(backbone, loader, task, statistics, options, progress)
         scores = extract_features(
             network,
             test,
             statistics.centred(),
+            reading=statistics.reading,
             batch_size=options.batch_size,
             device=device,
             workers=workers,
@@ -131,12 +132,10 @@ class _Features(nn.Module):
         return features.flatten(1)
 
 
-def _loader(
-    files: Sequence[Path], task: Task, view: Any, options: LinearOptions, workers: int
-) -> DataLoader[Any]:
+def _loader(images: LabelledImages, options: LinearOptions, workers: int) -> DataLoader[Any]:
     return DataLoader(
-        LabelledImages(files, task.train, view),
-        batch_size=min(options.batch_size, len(files)),
+        images,
+        batch_size=min(options.batch_size, len(images)),
         shuffle=True,
         drop_last=True,
         num_workers=workers,

@@ -37,7 +37,7 @@ from mast_plugin.errors import DataError
 from mast_plugin.evaluation.features import evaluating
 from mast_plugin.evaluation.labelled import check_finite
 from mast_plugin.evaluation.measurement import Measurement
-from mast_plugin.image import load_image
+from mast_plugin.image import AS_SHOWN, Reading, load_image
 from mast_plugin.plan import IMAGENET_MEAN, IMAGENET_STD, Plan
 from mast_plugin.views.pil import apply, centred
 from mast_plugin.views.torchvision import CentredView
@@ -70,6 +70,7 @@ def invariance_profile(
     files: Sequence[Path],
     plan: Plan,
     *,
+    reading: Reading = AS_SHOWN,
     spaces: Mapping[str, Space] | None = None,
     num_images: int = NUM_IMAGES,
     batch_size: int = 256,
@@ -83,6 +84,7 @@ def invariance_profile(
         backbone: maps (N, 3, H, W) images to (N, F) features; used in evaluation mode.
         files: images that the network was not trained on, at least 4.
         plan: the types, with their parameters; their ``prob`` is taken to be 1.
+        reading: how files become images.
         spaces: further spaces by name, each a function of (N, F) features on the CPU.
         num_images: how many of the files are used, drawn at random without repetition.
         batch_size: views per forward pass.
@@ -104,7 +106,7 @@ def invariance_profile(
         raise DataError(f"an invariance profile needs at least 4 images, got {len(files)}")
     rng = random.Random(seed)
     chosen = sorted(rng.sample(range(len(files)), min(num_images, len(files))))
-    squares = [centred(load_image(str(files[index])), plan.crop_size) for index in chosen]
+    squares = [centred(load_image(str(files[i]), reading), plan.crop_size) for i in chosen]
     run = _Runner(backbone, CentredView(plan.crop_size, plan.mean, plan.std), batch_size, device)
     everywhere: dict[str, Space] = {"backbone": lambda features: features, **(spaces or {})}
     rows: list[Measurement] = []

@@ -162,7 +162,8 @@ def _positive_pairs(subject: Subject) -> tuple[Tensor, Tensor] | None:
         order = torch.randperm(len(subject.table.val_files))[: profile.NUM_IMAGES].tolist()
         for start in range(0, len(order), subject.batch_size):
             chosen = order[start : start + subject.batch_size]
-            pairs = [make(load_image(str(subject.table.val_files[i])))[:2] for i in chosen]
+            files = [str(subject.table.val_files[i]) for i in chosen]
+            pairs = [make(load_image(file, subject.statistics.reading))[:2] for file in files]
             images = torch.stack([view for pair in pairs for view in pair]).to(subject.device)
             found.append(network(images).flatten(1).float().cpu())
     features = torch.cat(found)
@@ -177,6 +178,7 @@ def _invariance(subject: Subject, protocol: str) -> Iterator[Step]:
         subject.network.backbone,
         subject.table.val_files,
         subject.network.plan or every,
+        reading=statistics.reading,
         spaces={space.name: space for space in subject.spaces_of(protocol)[1:]},
         batch_size=subject.batch_size,
         device=subject.device,

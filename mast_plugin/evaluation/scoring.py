@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from mast_plugin.evaluation.features import View
 from mast_plugin.evaluation.table import Comparison, Score, score_tasks
 from mast_plugin.evaluation.tasks import TaskTable, read_tasks
+from mast_plugin.image import Reading
 from mast_plugin.run import write_json
 
 
@@ -20,6 +21,7 @@ class Scoring:
         backbone: the network, without projector.
         table: images and labels.
         view: image to tensor.
+        reading: how files become images.
         workers: processes that read images.
         trainer: says on which device.
     """
@@ -27,6 +29,7 @@ class Scoring:
     backbone: Any
     table: TaskTable
     view: View
+    reading: Reading
     workers: int
     trainer: Any
 
@@ -44,13 +47,18 @@ class Scoring:
         if not wanted or not trainer.is_global_zero:
             return None
         table = read_tasks(Path(cfg.evaluation.dataset) / "labels.csv")
-        return cls(backbone, table, view, cfg.data.num_workers, trainer)
+        return cls(backbone, table, view, Reading.of(cfg.data), cfg.data.num_workers, trainer)
 
     def scores(self) -> tuple[Score, ...]:
         """Score the network as it is."""
         device = self.trainer.strategy.root_device
         return score_tasks(
-            self.backbone, self.table, self.view, device=device, workers=self.workers
+            self.backbone,
+            self.table,
+            self.view,
+            reading=self.reading,
+            device=device,
+            workers=self.workers,
         )
 
     def compare(self, untrained: tuple[Score, ...], folder: Path) -> Comparison:

@@ -104,6 +104,7 @@ class FeatureStore:
             backbone,
             files,
             view.centred(),
+            reading=view.reading,
             batch_size=self.batch_size,
             device=self.device,
             workers=self.workers,
@@ -178,8 +179,8 @@ def fingerprint(files: Sequence[Path]) -> str:
             status = file.stat()
         except OSError as error:
             raise DataError(f"The image {file} cannot be read: {error}.") from error
-        line = f"{file.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\n"
-        digest.update(line.encode())
+        digest.update(os.fsencode(file.resolve()))
+        digest.update(f"\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
     return digest.hexdigest()
 
 

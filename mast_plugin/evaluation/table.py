@@ -15,6 +15,7 @@ from mast_plugin.evaluation.features import View, extract_features
 from mast_plugin.evaluation.logistic import linear_measurements
 from mast_plugin.evaluation.neighbour import knn_measurements
 from mast_plugin.evaluation.tasks import Task, TaskTable
+from mast_plugin.image import AS_SHOWN, Reading
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ def score_tasks(
     table: TaskTable,
     view: View,
     *,
+    reading: Reading = AS_SHOWN,
     batch_size: int = 256,
     device: torch.device | str = "cpu",
     workers: int = 0,
@@ -84,6 +86,7 @@ def score_tasks(
         backbone: maps (N, 3, H, W) images to (N, F) features.
         table: the images and their tasks.
         view: turns an image into a (3, H, W) tensor, of the same size for every image.
+        reading: how files become images.
         batch_size: images per forward pass.
         device: where to run the backbone.
         workers: processes that read images; 0 reads them in this process.
@@ -97,7 +100,13 @@ def score_tasks(
     """
     train, val = (
         extract_features(
-            backbone, files, view, batch_size=batch_size, device=device, workers=workers
+            backbone,
+            files,
+            view,
+            reading=reading,
+            batch_size=batch_size,
+            device=device,
+            workers=workers,
         )
         for files in (table.train_files, table.val_files)
     )

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mast_plugin.check import shown
 from mast_plugin.errors import DataError
-from mast_plugin.table import file_of, read_rows
+from mast_plugin.table import check_labels, file_of, read_rows
 
 Row: TypeAlias = dict[str, str]
 
@@ -81,9 +81,9 @@ class TaskTable:
 def read_tasks(table: Path, columns: Sequence[str] | None = None) -> TaskTable:
     """Reads a table of tasks.
 
-    The first line names the columns: ``file`` (relative to the table's folder), ``split`` (train or
-    val), and one column per task, in which every distinct text is a class, and ``-`` says that the
-    image takes no part in the task.
+    The first line names the columns: ``file`` (relative to the table's folder), ``split`` (train
+    and val, or train and test), and one column per task, in which every distinct text is a class,
+    and ``-`` says that the image takes no part in the task.
 
     Args:
         table: the CSV file.
@@ -99,6 +99,8 @@ def read_tasks(table: Path, columns: Sequence[str] | None = None) -> TaskTable:
         lacking = ", ".join(sorted(missing))
         raise DataError(f"{table} lacks the columns {lacking[:200]}; it has {shown(header)}.")
     _check_images(table, rows)
+    if "val" not in {row["split"] for row in rows}:  # what others call the test set
+        rows = [{**row, "split": "val"} if row["split"] == "test" else row for row in rows]
     by_split = {split: [row for row in rows if row["split"] == split] for split in SPLITS}
     if len(rows) != sum(map(len, by_split.values())) or not all(by_split.values()):
         found = sorted({row["split"] for row in rows})
@@ -106,6 +108,9 @@ def read_tasks(table: Path, columns: Sequence[str] | None = None) -> TaskTable:
             f"{table} must have images of the splits train and val only; it has {shown(found)}."
         )
     train, val = ([table.parent / row["file"] for row in by_split[split]] for split in SPLITS)
+    for name in columns or tasks:
+        if all(row[name] for row in rows):  # what is empty is refused with this table's own mend
+            check_labels(table, name, rows)
     read = (_read_task(table, name, by_split) for name in columns or tasks)
     return TaskTable(tuple(train), tuple(val), tuple(read))
 

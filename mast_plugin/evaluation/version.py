@@ -4,7 +4,7 @@ Each protocol has a version of its own beside its code. Kept features and kept e
 again where a version differs; ``tests/test_version.py`` fails where numbers change and it does not.
 """
 
-LOADING = 1
+LOADING = 2
 """Raised whenever :mod:`mast_plugin.image` makes other pixels of a file than before."""
 
 VIEWS = 1

@@ -10,24 +10,26 @@ from torch.utils.data import Dataset
 
 from mast_plugin.augmentation import Augmentation
 from mast_plugin.evaluation.features import View
-from mast_plugin.image import load_image
+from mast_plugin.image import AS_SHOWN, Reading, load_image
 from mast_plugin.plan import IMAGENET_MEAN, IMAGENET_STD, Plan, ViewSpec
 from mast_plugin.views.torchvision import CentredView, PlainViews
 
 
 @dataclass(frozen=True)
 class ViewStatistics:
-    """Size and normalisation that a network expects of its views.
+    """Size and normalisation that a network expects of its views, and how images are read.
 
     Attributes:
         crop_size: side of the square view in pixels.
         mean: per channel (RGB), subtracted from values in [0, 1].
         std: per channel, what the difference is divided by.
+        reading: how files become images.
     """
 
     crop_size: int
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+    reading: Reading = AS_SHOWN
 
     def centred(self) -> CentredView:
         """The view of evaluation."""
@@ -72,15 +74,20 @@ class LabelledImages(Dataset[tuple[Tensor, int]]):
         files: the N images.
         labels: (N,) labels, int64.
         view: turns an RGB image into a tensor.
+        reading: how files become images.
     """
 
-    def __init__(self, files: Sequence[Path], labels: Tensor, view: View) -> None:
+    def __init__(
+        self, files: Sequence[Path], labels: Tensor, view: View, reading: Reading = AS_SHOWN
+    ) -> None:
         self._files = files
         self._labels = labels.tolist()
         self._view = view
+        self._reading = reading
 
     def __len__(self) -> int:
         return len(self._files)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return self._view(load_image(str(self._files[index]))), self._labels[index]
+        image = load_image(str(self._files[index]), self._reading)
+        return self._view(image), self._labels[index]

@@ -67,7 +67,8 @@ def _uncertainty(subject: Subject) -> UncertaintyAnalysis | None:
     chosen = torch.randperm(
         len(subject.table.val_files), generator=torch.Generator().manual_seed(subject.seed)
     )[:NUM_IMAGES]
-    images = [load_image(str(subject.table.val_files[i])) for i in chosen.tolist()]
+    files = [str(subject.table.val_files[i]) for i in chosen.tolist()]
+    images = [load_image(file, subject.statistics.reading) for file in files]
     device = subject.device
     model = network.model.to(device)
     with evaluating(model):
