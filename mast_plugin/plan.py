@@ -61,6 +61,10 @@ class Plan:
             key=lambda augmentation: order.index(augmentation.name),
         )
         _refuse_overlap([augmentation.name for augmentation in present])
+        if "crop" in [augmentation.name for augmentation in present[1:]]:
+            raise ConfigurationError(
+                "crop must come first in augmentation.TYPES: all others work at the view's size"
+            )
         object.__setattr__(self, "crop_size", whole_number(self.crop_size, "crop_size", 4096))
         object.__setattr__(self, "augmentations", tuple(present))
         object.__setattr__(self, "mean", channels(self.mean, "mean", 0.0))

@@ -64,7 +64,7 @@ class DALILoader:
         for plan in draws.plans:
             refuse_unsupported(plan, device)
         self.source = source
-        self.draws = replace(draws, in_one_pass=device == "cpu")
+        self.draws = replace(draws, in_passes=device == "cpu")
         self.batch_size = batch_size
         self.seed = seed
         self.device = device
