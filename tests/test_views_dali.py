@@ -10,7 +10,7 @@ from scipy import stats
 from mast_plugin.augmentation import TYPES, Augmentation
 from mast_plugin.drawing import draw, ranges
 from mast_plugin.errors import ConfigurationError
-from mast_plugin.plan import Plan
+from mast_plugin.plan import Plan, pair_of
 from mast_plugin.route import RoutePolicy
 from mast_plugin.views import pil
 from mast_plugin.views.torchvision import CentredView
@@ -178,6 +178,22 @@ def test_inactive_types_are_off_on_both_views():
     for column, name in enumerate(plan.types):
         alone = centred(pil.apply(image, name, {"threshold": 0.5}, plan))
         assert all(torch.equal(same(view, alone), route[:, column]) for view in views)
+
+
+@pytest.mark.parametrize("in_passes", [True, False])
+def test_of_two_plans_an_active_type_acts_on_the_view_alone_that_has_it(in_passes):
+    flip, grey, dark = (always(name) for name in ("horizontal_flip", "grayscale", "solarization"))
+    plans = plan_of(grey, flip), plan_of(flip, dark)
+    image, types = picture(), pair_of(*plans).types
+    views, _, routes = run(Draws(plans, RoutePolicy(0.0, 0.5), in_passes), image, 40)
+    assert len(routes.unique(dim=0)) == 7
+    for view, plan in zip(views, plans, strict=True):
+        for each, route in zip(view, routes.tolist(), strict=True):
+            expected = image
+            for name, on in zip(types, route, strict=True):
+                if on and name in plan.types:
+                    expected = pil.apply(expected, name, {"threshold": 0.5}, plan)
+            assert same(each[None], centred(expected)).all()
 
 
 def test_an_inactive_crop_leaves_the_centred_view():

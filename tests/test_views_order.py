@@ -127,7 +127,7 @@ def wrong_pairs(plan, in_passes):
         if first:
             before = Image.fromarray(found[tuple(first)].astype(np.uint8))
         expected = by_pil(before, [last], plan)
-        if differ(last, found[*first, last], expected, plan, tolerance):
+        if differ(last, found[(*first, last)], expected, plan, tolerance):
             wrong.append((*first, last))
     return wrong
 
@@ -148,7 +148,7 @@ def test_whatever_order_the_types_have_dali_follows_it(seed, in_passes, monkeypa
     monkeypatch.setattr(plans, "TYPES", {name: TYPES[name] for name in ("crop", *shuffled)})
     plan = plan_of(SEPARATE)
     assert plan.types == ("crop", *shuffled)
-    # After a hard edge, DALI's own blur and equalization are further from PIL's than its table says.
+    # After a hard edge, DALI's own blur and equalization are further from PIL's than TOLERANCE.
     rough = () if in_passes else ("gaussian_blur", "equalization")
     assert [row for row in wrong_pairs(plan, in_passes) if row[-1] not in rough] == []
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from mast_plugin.augmentation import Augmentation
 from mast_plugin.change import ACTIVE, Applied
 from mast_plugin.drawing import CROP_ATTEMPTS, ranges
-from mast_plugin.plan import Plan
+from mast_plugin.plan import Plan, pair_of
 from mast_plugin.route import RoutePolicy
 from mast_plugin.views.kernel_crop import BOX_NUMBERS
 from mast_plugin.views.kernel_pass import Field, passes_of
@@ -59,8 +59,8 @@ class Draws:
 
     Attributes:
         plans: one for each view of an image.
-        policy: how routes are drawn, for views that share one plan; ``None`` where every type is
-            active on every image.
+        policy: how the routes of two views are drawn, over the union of their types; ``None`` where
+            every type is active on every image.
         in_passes: whether types that a compiled pass carries out come as one array for each of
             ``kernel_pass.passes_of``, instead of each by itself.
     """
@@ -81,18 +81,19 @@ class Draws:
             num_images: N.
             rng: source of all randomness.
         """
-        route = None
+        route: Tensor | None = None
+        types: tuple[str, ...] = ()
         if self.policy is not None:
             generator = torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))
-            num_types = len(self.plans[0].types)
-            route = self.policy.draw(num_images, num_types, generator=generator)
+            types = pair_of(*self.plans).types
+            route = self.policy.draw(num_images, len(types), generator=generator)
         drawn: dict[Key, Array] = {}
         applied = []
         for view, plan in enumerate(self.plans):
-            for column, augmentation in enumerate(plan.augmentations):
+            for augmentation in plan.augmentations:
                 active = rng.random(num_images) < augmentation.prob
                 if route is not None:
-                    active &= route[:, column].numpy()
+                    active &= route[:, types.index(augmentation.name)].numpy()
                 drawn[view, augmentation.name, ACTIVE] = active
                 for name, values in draw_batch(augmentation, num_images, plan, rng).items():
                     drawn[view, augmentation.name, name] = values.astype(np.float32)

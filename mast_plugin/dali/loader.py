@@ -17,6 +17,7 @@ from mast_plugin.dali.draw import Drawn, Draws
 from mast_plugin.dali.graph import build_pipeline
 from mast_plugin.dali.source import Indexes, Source, faulty
 from mast_plugin.errors import DataError
+from mast_plugin.plan import pair_of
 from mast_plugin.views.dali import refuse_unsupported
 from mast_plugin.views.dali_node import Device
 
@@ -69,7 +70,7 @@ class DALILoader:
         self.seed = seed
         self.device = device
         self.num_threads = max(1, num_threads)
-        self._change = None if draws.policy is None else change_of(draws.plans[0])
+        self._change = None if draws.policy is None else change_of(pair_of(*draws.plans))
         self._epoch = 0
         self._pipeline: Any = None
         self._pending: Iterator[tuple[Sequence[Any], _Meta]] = iter(())

@@ -41,7 +41,7 @@ def dali_loader(
 def draws_of(views: RoutedViews | PlainViews) -> Draws:
     """What the numbers of those views are drawn from."""
     if isinstance(views, RoutedViews):
-        return Draws((views.plan, views.plan), views.policy)
+        return Draws(views.plan.views, views.policy)
     return Draws(tuple(spec.plan for spec in views.specs for _ in range(spec.num_crops)), None)
 
 
