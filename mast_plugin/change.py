@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mast_plugin.augmentation import Augmentation
 from mast_plugin.drawing import HUE, draw_view, is_switch, ranges
 from mast_plugin.plan import Plan
 
@@ -44,8 +43,12 @@ class Change:
     active. Numbers that never vary are left out. Of two hues the shorter way round the colour wheel
     counts, at most half a turn.
 
+    Where the two views have plans of their own, a number is zero on a view whose plan lacks its
+    type, and the mean is not zero: deviations are then taken from zero, which says that the two
+    views were treated alike.
+
     Args:
-        plan: the K types, in the order of a route's columns.
+        plan: the K types, in the order of a route's columns; of two plans, their union.
 
     Attributes:
         types: P columns of a route, ascending: which type each number belongs to.
@@ -53,17 +56,21 @@ class Change:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        named = [_names(augmentation) for augmentation in plan.augmentations]
-        counts = [len(names) for names in named]
+        self._names = [_names(plan, name) for name in plan.types]
+        counts = [len(names) for names in self._names]
         self._total = sum(counts)
         ends = accumulate(counts)
         self._parts = [slice(end - count, end) for count, end in zip(counts, ends, strict=True)]
-        self._hues = np.array([name == HUE for names in named for name in names], dtype=bool)
+        self._hues = np.array([name == HUE for names in self._names for name in names], dtype=bool)
         rng, size = random.Random(0), (_SIDE_PX, _SIDE_PX)
-        views = [self.of_view(draw_view(plan, size, rng), size) for _ in range(2 * _PAIRS)]
-        deviations = self._difference(np.array(views[::2]), np.array(views[1::2])).std(axis=0)
+        drawn = [draw_view(view, size, rng) for _ in range(_PAIRS) for view in plan.views]
+        views = np.array([self.of_view(each, size) for each in drawn])
+        differences = self._difference(views[::2], views[1::2])
+        deviations = differences.std(axis=0)
         self._kept = np.flatnonzero(deviations > 1e-6)
-        self._units = deviations[self._kept]
+        first, second = plan.views
+        units = deviations if first == second else np.sqrt((differences**2).mean(axis=0))
+        self._units = units[self._kept]
         owners = np.repeat(np.arange(len(counts)), counts)
         self.types: tuple[int, ...] = tuple(owners[self._kept].tolist())
 
@@ -87,14 +94,14 @@ class Change:
             sizes: **(..., 2)**: height and width of the images in pixels.
         """
         numbers = np.zeros((*boxes.shape[:-1], self._total))
-        for augmentation, place in zip(self._plan.augmentations, self._parts, strict=True):
-            part, drawn = numbers[..., place], applied.get(augmentation.name)
-            if augmentation.name == "crop":
+        for name, names, place in zip(self._plan.types, self._names, self._parts, strict=True):
+            part, drawn = numbers[..., place], applied.get(name)
+            if name == "crop":
                 centres, shares = _place(boxes, sizes)
                 part[..., :2], part[..., 2:] = centres, np.log(shares)
             elif drawn is not None:
                 acts = drawn.get(ACTIVE, True)
-                for column, value in enumerate(_values(augmentation, drawn, self._plan)):
+                for column, value in enumerate(_values(names, drawn, self._plan.crop_size)):
                     part[..., column] = acts * value
         return numbers
 
@@ -122,30 +129,29 @@ def change_of(plan: Plan) -> Change:
     return Change(plan)
 
 
-def _values(augmentation: Augmentation, drawn: Mapping[str, Any], plan: Plan) -> Sequence[Any]:
+def _values(names: Sequence[str], drawn: Mapping[str, Any], crop_size: int) -> Sequence[Any]:
     """A type's numbers where it acts.
 
     Factors count from one; types with nothing to draw say that they acted; an erased box gives its
     centre and the shares of its sides.
     """
-    if augmentation.name in _UNTOLD:
-        return []
-    if augmentation.name == "erasing":
+    if names == _SIDES:
         box = np.stack([np.asarray(drawn[side], float) for side in _BOX], axis=-1)
-        place, shares = _place(box, np.full(2, plan.crop_size))
+        place, shares = _place(box, np.full(2, crop_size))
         return [*np.moveaxis(place, -1, 0), *np.moveaxis(shares, -1, 0)]
-    if is_switch(augmentation):
+    if names == (ACTIVE,):
         return [1.0]
-    return [np.asarray(drawn[name]) - name.endswith("_factor") for name in ranges(augmentation)]
+    return [np.asarray(drawn[name]) - name.endswith("_factor") for name in names]
 
 
-def _names(augmentation: Augmentation) -> Sequence[str]:
-    """What a type's numbers are."""
-    if augmentation.name in _UNTOLD:
+def _names(plan: Plan, name: str) -> Sequence[str]:
+    """What a type's numbers are, in a view that has the type."""
+    if name in _UNTOLD:
         return ()
-    if augmentation.name in ("crop", "erasing"):
+    if name in ("crop", "erasing"):
         return _SIDES
-    return (ACTIVE,) if is_switch(augmentation) else tuple(ranges(augmentation))
+    kinds = [each for view in plan.views for each in view.augmentations if each.name == name]
+    return (ACTIVE,) if is_switch(*kinds) else tuple(ranges(kinds[0]))
 
 
 def _place(boxes: Array, sizes: Array) -> tuple[Array, Array]:

@@ -78,14 +78,21 @@ def ranges(augmentation: Augmentation) -> Ranges:
     return _RANGES[augmentation.name](augmentation.settings)
 
 
-def is_switch(augmentation: Augmentation) -> bool:
+def is_switch(augmentation: Augmentation, *others: Augmentation) -> bool:
     """Whether it is merely applied or not, without anything that is drawn.
 
     The place of a box is drawn whatever its size.
+
+    Args:
+        augmentation: the type, as it is configured.
+        others: the same type, as other views have it; what differs between views is as good as
+            drawn.
     """
     if augmentation.name in ("crop", "erasing"):
         return False
-    return all(low == high for low, high in ranges(augmentation).values())
+    limits = ranges(augmentation)
+    fixed = all(low == high for low, high in limits.values())
+    return fixed and all(ranges(other) == limits for other in others)
 
 
 def draw(

@@ -9,13 +9,14 @@ entry per augmentation type, whose options are ``prob``, ``strength`` and the ty
     color_jitter: {prob: 0.8, brightness: 0.4, contrast: 0.4, saturation: 0.2, hue: 0.1}
     gaussian_blur: {prob: 0.5, strength: 0.5}
 
-A block that has ``rrc`` instead of ``crop`` is in solo-learn's dialect and is translated.
+A block that has ``rrc`` instead of ``crop`` is in solo-learn's dialect and is translated. Two views
+may be made by two blocks with ``num_crops: 1`` each; see :func:`pair_of`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mast_plugin.augmentation import JITTER_PARTS, TYPES, Augmentation
@@ -61,6 +62,10 @@ class Plan:
             key=lambda augmentation: order.index(augmentation.name),
         )
         _refuse_overlap([augmentation.name for augmentation in present])
+        if "crop" in [augmentation.name for augmentation in present[1:]]:
+            raise ConfigurationError(
+                "crop must come first in augmentation.TYPES: all others work at the view's size"
+            )
         object.__setattr__(self, "crop_size", whole_number(self.crop_size, "crop_size", 4096))
         object.__setattr__(self, "augmentations", tuple(present))
         object.__setattr__(self, "mean", channels(self.mean, "mean", 0.0))
@@ -72,6 +77,11 @@ class Plan:
         return tuple(augmentation.name for augmentation in self.augmentations)
 
     @property
+    def views(self) -> tuple[Plan, Plan]:
+        """The plans of the first and the second view of a pair."""
+        return self, self
+
+    @property
     def fill(self) -> tuple[int, int, int]:
         """``mean`` as an 8-bit colour: within half a level of zero after normalisation."""
         red, green, blue = (round(255 * value) for value in self.mean)
@@ -79,6 +89,56 @@ class Plan:
 
     def __str__(self) -> str:
         return f"{self.crop_size} px: {' -> '.join(str(each) for each in self.augmentations)}"
+
+
+@dataclass(frozen=True)
+class PairPlan(Plan):
+    """What can happen to a pair whose two views are made by two plans; :func:`pair_of` makes it.
+
+    As a plan it is the union: every type that either view has, once.
+
+    Attributes:
+        first: of the first view.
+        second: of the second view.
+    """
+
+    first: Plan = field(kw_only=True)
+    second: Plan = field(kw_only=True)
+
+    @property
+    def views(self) -> tuple[Plan, Plan]:
+        """The plans of the first and the second view of a pair."""
+        return self.first, self.second
+
+    def __str__(self) -> str:
+        return f"{self.first} | {self.second}"
+
+
+def pair_of(first: Plan, second: Plan) -> Plan:
+    """The plan of pairs whose views are made by two plans; one of the two where they are equal.
+
+    Where both have a type, the union has it as the view that applies it more often, or else as the
+    first.
+
+    Raises:
+        ConfigurationError: views of different sizes or normalisations, or ``color_jitter`` in the
+            one and a part of it in the other.
+    """
+    if first == second:
+        return first
+    for name in ("crop_size", "mean", "std"):
+        ours, theirs = getattr(first, name), getattr(second, name)
+        if ours != theirs:
+            raise ConfigurationError(
+                f"the two views of a pair differ in {name} ({ours} and {theirs}): give both blocks "
+                "the same"
+            )
+    union: dict[str, Augmentation] = {}
+    for each in (*first.augmentations, *second.augmentations):
+        if union.setdefault(each.name, each).prob < each.prob:
+            union[each.name] = each
+    size, mean, std = first.crop_size, first.mean, first.std
+    return PairPlan(size, tuple(union.values()), mean, std, first=first, second=second)
 
 
 @dataclass(frozen=True)
@@ -129,26 +189,24 @@ def parse_pair(
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
 ) -> Plan:
-    """Reads the plan of MAST, whose two views are made alike.
+    """Reads the plan of MAST's two views.
 
     Args:
-        blocks: one block with ``num_crops: 2``, or the same block twice with ``num_crops: 1``.
+        blocks: one block with ``num_crops: 2``, or one with ``num_crops: 1`` for each view.
         mean: as in :func:`parse_views`.
         std: as in :func:`parse_views`.
 
     Raises:
-        ConfigurationError: as in :func:`parse_views`, or not exactly two views made alike.
+        ConfigurationError: as in :func:`parse_views` and :func:`pair_of`, or not exactly two views.
     """
     specs = parse_views(blocks, mean=mean, std=std)
-    if sum(spec.num_crops for spec in specs) != 2 or any(
-        spec.plan != specs[0].plan for spec in specs
-    ):
+    if sum(spec.num_crops for spec in specs) != 2:
         counts = ", ".join(str(spec.num_crops) for spec in specs)
         raise ConfigurationError(
-            "MAST routes two views that are made alike: write one block with num_crops: 2 instead "
-            f"of {len(specs)} with num_crops {counts}"
+            "MAST routes two views per image: write one block with num_crops: 2, or two blocks "
+            f"with num_crops: 1, instead of {len(specs)} with num_crops {counts}"
         )
-    return specs[0].plan
+    return pair_of(specs[0].plan, specs[-1].plan)
 
 
 def _parse_block(block: object, mean: Sequence[float], std: Sequence[float]) -> ViewSpec:

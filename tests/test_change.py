@@ -11,7 +11,7 @@ from PIL import Image
 from mast_plugin.augmentation import TYPES, Augmentation
 from mast_plugin.change import Change
 from mast_plugin.drawing import draw_view
-from mast_plugin.plan import Plan
+from mast_plugin.plan import Plan, pair_of
 from mast_plugin.route import RoutePolicy
 from mast_plugin.views.pil import apply
 from mast_plugin.views.torchvision import RoutedViews
@@ -139,3 +139,29 @@ def test_many_views_at_once_are_described_as_one_by_one():
         }
         joined[name]["active"] = np.array([name in view for view in drawn])
     np.testing.assert_allclose(change.of_views(joined, boxes, np.array(sizes)), expected)
+
+
+def test_what_one_view_alone_can_have_is_zero_on_the_other_and_measured_from_zero():
+    first = plan_of(always("crop"), always("gaussian_blur", min_sigma_px=1, max_sigma_px=2))
+    pair = pair_of(first, plan_of(always("crop"), Augmentation("solarization", 0.2)))
+    change, size, rng = Change(pair), (300, 300), random.Random(5)
+    assert change.types == (0, 0, 0, 0, 1, 2)
+    views = [
+        np.array([change.of_view(draw_view(view, size, rng), size) for _ in range(2000)])
+        for view in pair.views
+    ]
+    assert views[0][:, 4].min() >= 1 and not views[0][:, 5].any()
+    assert not views[1][:, 4].any() and 0.15 < views[1][:, 5].mean() < 0.25
+    between = change.between(*views)
+    np.testing.assert_allclose((between.astype(float) ** 2).mean(axis=0), 1, atol=0.12)
+    assert not change.between(views[0], views[0]).any()
+
+
+@pytest.mark.parametrize(("other", "numbers_"), [(1.0, ["active"]), (2.0, ["sigma_px"])])
+def test_a_type_fixed_on_both_views_is_a_switch_where_it_is_fixed_alike(other, numbers_):
+    fixed = [always("gaussian_blur", min_sigma_px=s, max_sigma_px=s) for s in (1.0, other)]
+    pair = pair_of(
+        *(plan_of(each, Augmentation("hue", 0.5 + i / 4)) for i, each in enumerate(fixed))
+    )
+    told = Change(pair).of_view({"gaussian_blur": {"sigma_px": 2.0}}, (40, 20))
+    assert told.tolist() == [0, 1.0 if numbers_ == ["active"] else 2.0]

@@ -110,13 +110,47 @@ def test_one_block_with_two_crops_or_the_same_block_twice_makes_a_pair():
         [changed(OURS, num_crops=1)],
         [changed(OURS, num_crops=3)],
         [OURS, OURS],
-        [changed(OURS, num_crops=1), changed(OURS, num_crops=1, grayscale={"prob": 0.3})],
         [OURS, changed(OURS, crop_size=16, num_crops=6)],
     ],
 )
-def test_a_pair_of_any_other_kind_is_refused(blocks):
+def test_a_pair_of_any_other_number_of_views_is_refused(blocks):
     with pytest.raises(ConfigurationError, match=r"two views .* one block with num_crops: 2"):
         parse_pair(blocks)
+
+
+FIRST = changed(SOLO, num_crops=1, gaussian_blur={"prob": 1.0}, solarization={"prob": 0.0})
+SECOND = changed(SOLO, num_crops=1, gaussian_blur={"prob": 0.1}, solarization={"prob": 0.2})
+
+
+def test_two_blocks_make_a_pair_of_two_plans_over_the_union_of_their_types():
+    pair = parse_pair([FIRST, SECOND])
+    assert pair.views == tuple(spec.plan for spec in parse_views([FIRST, SECOND]))
+    shared = ("crop", "color_jitter", "grayscale", "gaussian_blur")
+    assert pair.types == (*shared, "solarization", "horizontal_flip")
+    assert [each.prob for each in pair.augmentations[3:5]] == [1.0, 0.2]
+    assert (pair.crop_size, pair.mean) == (32, IMAGENET_MEAN)
+    assert parse_pair([SECOND, FIRST]) != pair
+
+
+def test_equal_views_make_a_plain_plan():
+    once = changed(OURS, num_crops=1)
+    plan = parse_pair([once, once])
+    assert type(plan) is Plan and plan.views == (plan, plan)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"crop_size": 16}, ["crop_size", "32", "16"]),
+        ({"std": [0.5, 0.5, 0.5]}, ["std", "0.5"]),
+        ({"color_jitter": None, "hue": {}}, ["color_jitter already contains hue"]),
+    ],
+)
+def test_two_views_that_make_no_pair_are_refused(changes, named):
+    once = changed(OURS, num_crops=1)
+    with pytest.raises(ConfigurationError) as refusal:
+        parse_pair([once, changed(once, **changes)])
+    assert all(word in str(refusal.value) for word in named)
 
 
 REFUSED_BLOCKS = [

@@ -10,7 +10,7 @@ from scipy import stats
 from mast_plugin.augmentation import TYPES, Augmentation
 from mast_plugin.drawing import draw, ranges
 from mast_plugin.errors import ConfigurationError
-from mast_plugin.plan import Plan
+from mast_plugin.plan import Plan, pair_of
 from mast_plugin.route import RoutePolicy
 from mast_plugin.views import pil
 from mast_plugin.views.torchvision import CentredView
@@ -24,36 +24,10 @@ from mast_plugin.dali.draw import Draws, draw_batch
 from mast_plugin.dali.graph import build_pipeline
 from mast_plugin.views import dali
 
-SIZE = 64
-COUNT = 6
-MEAN, STD = (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)
-FULL = RoutePolicy(1.0, 0.0)
+from .levels import MARGIN, MEAN, SIZE, STD, TOLERANCE, away_from_edges, picture
 
-# Mean and largest absolute difference to PIL's image, in levels of 8 bits. PIL cuts fractions off
-# where DALI rounds (factors), keeps hue and saturation in 8 bits each, rounds after each of six
-# passes of its blur, and turns a histogram into a table of whole steps.
-TOLERANCE = {
-    "crop": (0.5, 5),
-    "color_jitter": (2.5, 24),
-    "brightness": (0.6, 1),
-    "contrast": (0.6, 1),
-    "saturation": (0.6, 1),
-    "hue": (1.0, 14),
-    "grayscale": (0.1, 1),
-    "sharpness": (0.6, 1),
-    "gaussian_blur": (0.9, 8),
-    "solarization": (0, 0),
-    "equalization": (1.5, 8),
-    "horizontal_flip": (0, 0),
-    "rotation": (0.5, 2),
-    "shear": (0.5, 2),
-    "translation": (0, 0),
-    "erasing": (0, 0),
-}
-# Pixels from the border that are left out: PIL resizes a crop as if nothing lay around it, leaves
-# the outermost pixels unsharpened, repeats them once for each pass of its blur, and turns images
-# with a hard edge where DALI's is a pixel wide.
-MARGIN = {"crop": 4, "sharpness": 1, "gaussian_blur": 6, "rotation": 2, "shear": 2}
+COUNT = 6
+FULL = RoutePolicy(1.0, 0.0)
 
 devices = pytest.mark.parametrize(
     "device",
@@ -64,14 +38,6 @@ devices = pytest.mark.parametrize(
         ),
     ],
 )
-
-
-def picture(height=SIZE, width=SIZE, seed=0):
-    """A smooth colourful image with some noise, without symmetries."""
-    rng = np.random.default_rng(seed)
-    y, x = np.mgrid[0:height, 0:width] / max(height, width)
-    smooth = np.stack([x, y * y, 0.5 + 0.5 * np.sin(5 * x + 3 * y)], axis=-1)
-    return Image.fromarray((20 + 180 * smooth + rng.uniform(0, 40, smooth.shape)).astype(np.uint8))
 
 
 def plan_of(*augmentations, size=SIZE):
@@ -107,20 +73,6 @@ def differences(name, images, drawn, plan, device="cpu"):
     expected = [pil.apply(i, name, d, plan) for i, d in zip(images, drawn, strict=True)]
     found = applied(images, name, drawn, plan, device)
     return np.abs(found - np.stack([np.asarray(image) for image in expected]).astype(int))
-
-
-def away_from_edges(name, drawn, plan):
-    """Which pixels do not touch the line where an image ends and the fill colour begins."""
-    white = Image.new("RGB", (SIZE, SIZE), (255, 255, 255))
-    black = Plan(SIZE, plan.augmentations, (0.0, 0.0, 0.0), STD)
-    masks = []
-    for numbers in drawn:
-        inside = np.asarray(pil.apply(white, name, numbers, black))[..., 0] > 127
-        near = np.stack(
-            [np.roll(inside, (dy, dx), (0, 1)) for dy in (-2, 0, 2) for dx in (-2, 0, 2)]
-        )
-        masks.append(near.all(0) | ~near.any(0))
-    return np.stack(masks)[..., None]
 
 
 @devices
@@ -226,6 +178,22 @@ def test_inactive_types_are_off_on_both_views():
     for column, name in enumerate(plan.types):
         alone = centred(pil.apply(image, name, {"threshold": 0.5}, plan))
         assert all(torch.equal(same(view, alone), route[:, column]) for view in views)
+
+
+@pytest.mark.parametrize("in_passes", [True, False])
+def test_of_two_plans_an_active_type_acts_on_the_view_alone_that_has_it(in_passes):
+    flip, grey, dark = (always(name) for name in ("horizontal_flip", "grayscale", "solarization"))
+    plans = plan_of(grey, flip), plan_of(flip, dark)
+    image, types = picture(), pair_of(*plans).types
+    views, _, routes = run(Draws(plans, RoutePolicy(0.0, 0.5), in_passes), image, 40)
+    assert len(routes.unique(dim=0)) == 7
+    for view, plan in zip(views, plans, strict=True):
+        for each, route in zip(view, routes.tolist(), strict=True):
+            expected = image
+            for name, on in zip(types, route, strict=True):
+                if on and name in plan.types:
+                    expected = pil.apply(expected, name, {"threshold": 0.5}, plan)
+            assert same(each[None], centred(expected)).all()
 
 
 def test_an_inactive_crop_leaves_the_centred_view():

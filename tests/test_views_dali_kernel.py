@@ -15,12 +15,13 @@ pytest.importorskip("nvidia.dali", reason="DALI is not installed: pip install 'm
 from nvidia.dali import Pipeline, fn
 
 from mast_plugin.change import ACTIVE
-from mast_plugin.dali.draw import BOX, SETTINGS_KEY, Draws
+from mast_plugin.dali.draw import BOX, Draws, settings_key
 from mast_plugin.drawing import CROP_ATTEMPTS
 from mast_plugin.views import dali_kernel, kernel_crop
-from mast_plugin.views.dali_kernel import IDENTITY, SETTINGS
+from mast_plugin.views.kernel_pass import STEPS, passes_of
 
-NAMES = list(SETTINGS)
+NAMES = list(STEPS)
+PARAMETERS = {name: parameter for name, (_, parameter) in STEPS.items()}
 PLAN = Plan(16, tuple(Augmentation(name, 0.5) for name in NAMES), (0.5,) * 3, (0.2,) * 3)
 VALUES = {
     "hue": (-0.5, -0.1, 0.03, 0.4),
@@ -41,10 +42,12 @@ def noise(height=32, width=32, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype(np.uint8)
 
 
-def recoloured(image, settings):
-    """A square image, cropped to itself, as integers."""
+def recoloured(image, values):
+    """A square image, cropped to itself and changed in the order of the values, as integers."""
     changed, whole = np.empty_like(image), box_numbers(active=False)
-    given = np.zeros(len(image), np.float32), image, whole, np.float32(settings)
+    steps = np.array([STEPS[name][0] for name in values], np.int32)
+    settings = np.array(list(values.values()), np.float32)
+    given = np.zeros(len(image), np.float32), steps, image, whole, settings
     dali_kernel._run_pass(changed, np.empty(6, np.float32), *given)
     return changed.astype(int)
 
@@ -57,7 +60,7 @@ def box_numbers(place=(0, 0), sides=(), active=True):
     return numbers
 
 
-def passed(images, boxes, settings, size):
+def passed(images, boxes, settings, plan):
     """Through a pipeline, as integers."""
     pipeline = Pipeline(len(images), 2, None)
     with pipeline:
@@ -65,21 +68,19 @@ def passed(images, boxes, settings, size):
             source=lambda: (images, boxes, [np.float32(each) for each in settings]), num_outputs=3
         )
         batch = fn.reshape(batch, layout="HWC")
-        pipeline.set_outputs(dali_kernel.first_pass(batch, box, numbers, size)[0])
+        ((fields, _),) = passes_of(plan)
+        changed, _ = dali_kernel.first_pass(batch, box, numbers, fields, plan.crop_size)
+        pipeline.set_outputs(changed)
     (output,) = pipeline.run()
     return output.as_array().astype(int)
-
-
-def setting(**values):
-    return [values.get(name, neutral) for name, neutral in zip(NAMES, IDENTITY, strict=True)]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_type_gives_pils_image(name):
     for seed, value in enumerate(VALUES.get(name, (0.0, 0.3, 1.7, 2.5))):
         image = noise(seed=seed)
-        expected = pil.apply(Image.fromarray(image), name, {SETTINGS[name]: value}, PLAN)
-        found = recoloured(image, setting(**{name: value}))
+        expected = pil.apply(Image.fromarray(image), name, {PARAMETERS[name]: value}, PLAN)
+        found = recoloured(image, {name: value})
         inner = slice(MARGIN.get(name, 0), len(image) - MARGIN.get(name, 0))
         difference = np.abs(found - np.asarray(expected).astype(int))[inner, inner]
         mean, largest = LEVELS.get(name, (0, 0))
@@ -92,7 +93,7 @@ def test_few_levels_are_flattened_as_pil_flattens_them(size):
     image = (noise(size, size) // 60 * 50).astype(np.uint8)
     image[..., 2] = 7
     expected = pil.apply(Image.fromarray(image), "equalization", {}, PLAN)
-    assert (recoloured(image, setting(equalization=1.0)) == np.asarray(expected)).all()
+    assert (recoloured(image, {"equalization": 1.0}) == np.asarray(expected)).all()
 
 
 def test_the_types_follow_each_other_in_pils_order():
@@ -104,26 +105,28 @@ def test_the_types_follow_each_other_in_pils_order():
         "solarization": 0.6,
         "equalization": 1.0,
     }
-    found = recoloured(noise(), setting(**values))
+    found = recoloured(noise(), values)
     expected = Image.fromarray(noise())
     for name, value in values.items():
-        expected = pil.apply(expected, name, {SETTINGS[name]: value}, PLAN)
+        expected = pil.apply(expected, name, {PARAMETERS[name]: value}, PLAN)
     assert (found == np.asarray(expected)).all()
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_the_smallest_images_are_treated_alike(size):
     values = {"brightness": 1.2, "contrast": 0.7, "saturation": 1.5, "sharpness": 1.9}
-    found = recoloured(noise(size, size), setting(**values, gaussian_blur=0.01))
+    found = recoloured(noise(size, size), {**values, "gaussian_blur": 0.01})
     expected = Image.fromarray(noise(size, size))
     for name, value in values.items():
-        expected = pil.apply(expected, name, {SETTINGS[name]: value}, PLAN)
+        expected = pil.apply(expected, name, {PARAMETERS[name]: value}, PLAN)
     assert (found == np.asarray(expected)).all()
 
 
-def test_the_identity_leaves_images_as_they_are():
-    found = recoloured(noise(), IDENTITY)
+def test_steps_that_do_not_act_leave_images_as_they_are():
+    found = recoloured(noise(), dict.fromkeys(NAMES, np.nan))
     assert (found == noise()).all()
+    neutral = {"brightness": 1, "contrast": 1, "saturation": 1, "hue": 0, "sharpness": 1}
+    assert (recoloured(noise(), {**neutral, "gaussian_blur": 0}) == noise()).all()
 
 
 @pytest.mark.parametrize("jitter", [True, False])
@@ -135,22 +138,23 @@ def test_settings_hold_what_was_drawn_where_a_type_is_active(jitter):
     separate, route, _ = Draws((plan, plan), policy).draw(300, np.random.default_rng(1))
     joined, same_route, _ = Draws((plan, plan), policy, True).draw(300, np.random.default_rng(1))
     assert (route == same_route).all()
-    assert set(joined) == {(view, *rest) for view in (0, 1) for rest in (BOX, SETTINGS_KEY)}
+    assert set(joined) == {key for view in (0, 1) for key in ((view, *BOX), settings_key(view, 0))}
+    ((fields, _),) = passes_of(plan)
+    assert [field.part for field in fields] == NAMES
     for view in (0, 1):
-        for column, name in enumerate(NAMES):
-            kind = "color_jitter" if jitter and name in parts else name
+        for column, (kind, name, _, parameter) in enumerate(fields):
+            assert kind == ("color_jitter" if jitter and name in parts else name)
             active = separate[view, kind, ACTIVE]
-            drawn = separate[view, kind, SETTINGS[name]]
-            expected = np.where(active, drawn, IDENTITY[column])
-            np.testing.assert_array_equal(joined[(view, *SETTINGS_KEY)][:, column], expected)
+            expected = np.where(active, separate[view, kind, parameter], np.nan)
+            np.testing.assert_array_equal(joined[settings_key(view, 0)][:, column], expected)
             assert 0 < active.sum() < 300
 
 
 def test_types_outside_of_the_pass_stay_by_themselves():
     plan = Plan(16, (Augmentation("hue", 0.5), Augmentation("rotation", 0.5)), (0,) * 3, (1,) * 3)
     drawn, _, _ = Draws((plan,), None, True).draw(4, np.random.default_rng(0))
-    names = {("rotation", ACTIVE), ("rotation", "angle_deg"), BOX, SETTINGS_KEY}
-    assert set(drawn) == {(0, *rest) for rest in names}
+    names = {("rotation", ACTIVE), ("rotation", "angle_deg"), BOX}
+    assert set(drawn) == {*((0, *rest) for rest in names), settings_key(0, 0)}
 
 
 @pytest.mark.parametrize("size", [(30, 40), (9, 200), (1, 1)])
@@ -201,10 +205,11 @@ def test_a_box_is_resized_as_pil_resizes_it(box, size):
 
 def test_a_pipeline_crops_and_then_recolours_images_of_any_sizes():
     images = [noise(40, 50), noise(31, 27, seed=1)]
-    settings = [IDENTITY, setting(contrast=1.6)]
     sides = (0.4, 0.5)  # wide: of tall boxes, newer Pillows resize the columns first
-    found = passed(images, [box_numbers((0, 0.5), sides)] * 2, settings, 16)
-    plan = Plan(16, (Augmentation("crop", 1.0),), (0.5,) * 3, (0.2,) * 3)
+    kinds = (Augmentation("crop", 1.0), Augmentation("contrast", 1.0))
+    plan = Plan(16, kinds, (0.5,) * 3, (0.2,) * 3)
+    settings = [[np.nan], [1.6]]
+    found = passed(images, [box_numbers((0, 0.5), sides)] * 2, settings, plan)
     for image, changed, values in zip(images, found, settings, strict=True):
         height, width = (
             int(side * np.sqrt(image.shape[0] * image.shape[1]) + 0.5) for side in sides
@@ -212,7 +217,8 @@ def test_a_pipeline_crops_and_then_recolours_images_of_any_sizes():
         left = int(0.5 * (image.shape[1] - width + 1))
         numbers = {"top_px": 0, "left_px": left, "height_px": height, "width_px": width}
         expected = pil.apply(Image.fromarray(image), "crop", numbers, plan)
-        expected = pil.apply(expected, "contrast", {"contrast_factor": values[1]}, plan)
+        factor = np.nan_to_num(values[0], nan=1.0)
+        expected = pil.apply(expected, "contrast", {"contrast_factor": factor}, plan)
         assert np.abs(changed - np.asarray(expected)).max() <= 2
 
 

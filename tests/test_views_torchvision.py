@@ -10,7 +10,7 @@ from torchvision import transforms
 
 from mast_plugin.augmentation import TYPES, Augmentation
 from mast_plugin.errors import ConfigurationError, DataError
-from mast_plugin.plan import Plan, ViewSpec
+from mast_plugin.plan import Plan, ViewSpec, pair_of
 from mast_plugin.route import RoutePolicy
 from mast_plugin.views.pil import apply
 from mast_plugin.views.torchvision import CentredView, PlainViews, RoutedViews
@@ -138,6 +138,25 @@ def test_erased_pixels_are_zero_after_normalisation():
     everything = always("erasing", min_area=1, max_area=1, min_ratio=1, max_ratio=1)
     view, *_ = RoutedViews(plan_of(everything), FULL)(picture())
     assert view.abs().max() <= HALF_LEVEL
+
+
+def test_of_two_plans_an_active_type_acts_on_the_view_alone_that_has_it():
+    flip, grey, dark = (always(name) for name in ("horizontal_flip", "grayscale", "solarization"))
+    image, pair = picture(), pair_of(plan_of(grey, flip), plan_of(flip, dark))
+    views = RoutedViews(pair, RoutePolicy(0.0, 0.5))
+    torch.manual_seed(0)
+    seen = set()
+    for _ in range(60):
+        *both, route, _ = views(image)
+        active = [name for name, on in zip(pair.types, route.tolist(), strict=True) if on]
+        for view, plan in zip(both, pair.views, strict=True):
+            expected = image
+            for name in active:
+                if name in plan.types:
+                    expected = apply(expected, name, {"threshold": 0.5}, plan)
+            assert torch.equal(view, centred(expected))
+        seen.add(tuple(active))
+    assert len(seen) == 7
 
 
 # --- plain and centred views -------------------------------------------------------------------

@@ -7,6 +7,7 @@ The distributions are those of :mod:`mast_plugin.drawing`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,13 +16,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mast_plugin.augmentation import JITTER_PARTS, Augmentation
+from mast_plugin.augmentation import Augmentation
 from mast_plugin.change import ACTIVE, Applied
 from mast_plugin.drawing import CROP_ATTEMPTS, ranges
-from mast_plugin.plan import Plan
+from mast_plugin.plan import Plan, pair_of
 from mast_plugin.route import RoutePolicy
-from mast_plugin.views.dali_kernel import IDENTITY, SETTINGS
 from mast_plugin.views.kernel_crop import BOX_NUMBERS
+from mast_plugin.views.kernel_pass import Field, passes_of
 
 Array = npt.NDArray[Any]
 Key = tuple[int, str, str]
@@ -29,8 +30,11 @@ Key = tuple[int, str, str]
 
 BOX = ("crop", "box")
 """Rest of the key of what rules a view's crop, see ``kernel_crop.BOX_NUMBERS``."""
-SETTINGS_KEY = ("first pass", "settings")
-"""Rest of the key of what rules a view's colours, see ``dali_kernel.SETTINGS``."""
+
+
+def settings_key(view: int, number: int) -> Key:
+    """Key of what the fields of a view's compiled pass are set to; passes are counted from 0."""
+    return view, "pass", str(number)
 
 
 class Drawn(NamedTuple):
@@ -55,15 +59,15 @@ class Draws:
 
     Attributes:
         plans: one for each view of an image.
-        policy: how routes are drawn, for views that share one plan; ``None`` where every type is
-            active on every image.
-        in_one_pass: whether the types of ``dali_kernel.SETTINGS`` come as one array
-            instead of each by itself: what they are set to, active or not.
+        policy: how the routes of two views are drawn, over the union of their types; ``None`` where
+            every type is active on every image.
+        in_passes: whether types that a compiled pass carries out come as one array for each of
+            ``kernel_pass.passes_of``, instead of each by itself.
     """
 
     plans: tuple[Plan, ...]
     policy: RoutePolicy | None
-    in_one_pass: bool = False
+    in_passes: bool = False
 
     @property
     def keys(self) -> tuple[Key, ...]:
@@ -77,25 +81,27 @@ class Draws:
             num_images: N.
             rng: source of all randomness.
         """
-        route = None
+        route: Tensor | None = None
+        types: tuple[str, ...] = ()
         if self.policy is not None:
             generator = torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))
-            num_types = len(self.plans[0].types)
-            route = self.policy.draw(num_images, num_types, generator=generator)
+            types = pair_of(*self.plans).types
+            route = self.policy.draw(num_images, len(types), generator=generator)
         drawn: dict[Key, Array] = {}
         applied = []
         for view, plan in enumerate(self.plans):
-            for column, augmentation in enumerate(plan.augmentations):
+            for augmentation in plan.augmentations:
                 active = rng.random(num_images) < augmentation.prob
                 if route is not None:
-                    active &= route[:, column].numpy()
+                    active &= route[:, types.index(augmentation.name)].numpy()
                 drawn[view, augmentation.name, ACTIVE] = active
                 for name, values in draw_batch(augmentation, num_images, plan, rng).items():
                     drawn[view, augmentation.name, name] = values.astype(np.float32)
             applied.append(_applied(drawn, view))
             drawn[(view, *BOX)] = _box_numbers(drawn, view, plan, num_images)
-            if self.in_one_pass:
-                drawn[(view, *SETTINGS_KEY)] = _settings(drawn, view, num_images)
+            if self.in_passes:
+                for number, (fields, _) in enumerate(passes_of(plan)):
+                    drawn[settings_key(view, number)] = _settings(drawn, view, fields, num_images)
         return Drawn(drawn, route, tuple(applied))
 
 
@@ -118,19 +124,17 @@ def _box_numbers(drawn: dict[Key, Array], view: int, plan: Plan, num_images: int
     return numbers
 
 
-def _settings(drawn: dict[Key, Array], view: int, num_images: int) -> Array:
-    """Takes out what was drawn for a view's types of one pass, and returns it as their settings."""
-    settings = np.tile(np.array(IDENTITY, np.float32), (num_images, 1))
-    kinds = [name for v, name, parameter in drawn if v == view and parameter == ACTIVE]
-    for kind in kinds:
-        parts = JITTER_PARTS if kind == "color_jitter" else {kind} & SETTINGS.keys()
-        active = drawn[view, kind, ACTIVE]
-        for part in parts:
-            column = list(SETTINGS).index(part)
-            settings[active, column] = drawn[view, kind, SETTINGS[part]][active]
-        if parts:
-            for key in [key for key in drawn if key[:2] == (view, kind)]:
-                del drawn[key]
+def _settings(
+    drawn: dict[Key, Array], view: int, fields: Sequence[Field], num_images: int
+) -> Array:
+    """Takes out what was drawn for the types of a pass, and returns a column for each field."""
+    settings = np.full((num_images, len(fields)), np.nan, np.float32)
+    for column, field in enumerate(fields):
+        active = drawn[view, field.type, ACTIVE]
+        settings[active, column] = drawn[view, field.type, field.parameter][active]
+    done = {(view, field.type) for field in fields}
+    for key in [key for key in drawn if key[:2] in done]:
+        del drawn[key]
     return settings
 
 

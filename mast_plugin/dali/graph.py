@@ -10,12 +10,13 @@ from nvidia.dali import Pipeline, fn, pipeline_def, types
 from mast_plugin.augmentation import Augmentation
 from mast_plugin.change import ACTIVE
 from mast_plugin.dali.decoding import decoded
-from mast_plugin.dali.draw import BOX, SETTINGS_KEY, Draws, Key
+from mast_plugin.dali.draw import BOX, Draws, Key, settings_key
 from mast_plugin.plan import Plan
 from mast_plugin.views.dali import apply, normalised, refuse_unsupported
 from mast_plugin.views.dali_geometry import resized_box
-from mast_plugin.views.dali_kernel import crop_box, first_pass
+from mast_plugin.views.dali_kernel import crop_box, first_pass, further_pass
 from mast_plugin.views.dali_node import Device, Node
+from mast_plugin.views.kernel_pass import passes_of
 
 Nodes = Mapping[Key, Node]
 Read = Callable[[Node], Node]
@@ -65,23 +66,36 @@ def _views(
     encoded = read(fed)
     images = decoded(encoded, device, upright)
     extent = None
-    if not draws.in_one_pass:
+    if not draws.in_passes:
         extent = fn.peek_image_shape(encoded, adjust_orientation=upright, dtype=types.FLOAT)[:2]
     views, frames = [], []
     for view, plan in enumerate(draws.plans):
-        if draws.in_one_pass:
-            settings = nodes[(view, *SETTINGS_KEY)]
-            image, frame = first_pass(images, nodes[(view, *BOX)], settings, plan.crop_size)
+        if draws.in_passes:
+            image, frame = _in_passes(images, view, nodes, plan)
         else:
             box = crop_box(extent, nodes[(view, *BOX)])
             image = resized_box(images, box[:2], box[2:], plan.crop_size)
             frame = fn.cat(box, extent, axis=0)
-        for augmentation in plan.augmentations:
-            if (view, augmentation.name, ACTIVE) in nodes:
-                image = _perhaps(image, augmentation, view, nodes, plan)
+            for augmentation in plan.augmentations:
+                if augmentation.name != "crop":
+                    image = _perhaps(image, augmentation, view, nodes, plan)
         views.append(normalised(image, plan))
         frames.append(frame)
     return (*views, *frames)
+
+
+def _in_passes(images: Node, view: int, nodes: Nodes, plan: Plan) -> tuple[Node, Node]:
+    """A view by compiled passes, and its frame; DALI applies what comes between two of them."""
+    first, *further = passes_of(plan)
+    box, settings = nodes[(view, *BOX)], nodes[settings_key(view, 0)]
+    image, frame = first_pass(images, box, settings, first.fields, plan.crop_size)
+    for augmentation in first.followers:
+        image = _perhaps(image, augmentation, view, nodes, plan)
+    for number, (fields, followers) in enumerate(further, start=1):
+        image = further_pass(image, nodes[settings_key(view, number)], fields)
+        for augmentation in followers:
+            image = _perhaps(image, augmentation, view, nodes, plan)
+    return image, frame
 
 
 def _perhaps(image: Node, augmentation: Augmentation, view: int, nodes: Nodes, plan: Plan) -> Node:

@@ -18,6 +18,7 @@ from mast_plugin.dali.draw import Drawn, Draws
 from mast_plugin.dali.graph import build_pipeline
 from mast_plugin.dali.source import Indexes, Source, faulty
 from mast_plugin.errors import DataError
+from mast_plugin.plan import pair_of
 from mast_plugin.views.dali import refuse_unsupported
 from mast_plugin.views.dali_node import Device
 
@@ -65,12 +66,12 @@ class DALILoader:
         for plan in draws.plans:
             refuse_unsupported(plan, device)
         self.source = source
-        self.draws = replace(draws, in_one_pass=device == "cpu")
+        self.draws = replace(draws, in_passes=device == "cpu")
         self.batch_size = batch_size
         self.seed = seed
         self.device = device
         self.num_threads = max(1, num_threads)
-        self._change = None if draws.policy is None else change_of(draws.plans[0])
+        self._change = None if draws.policy is None else change_of(pair_of(*draws.plans))
         self._epoch = 0
         self._pipeline: Any = None
         self._pending: Iterator[tuple[Sequence[Any], _Meta]] = iter(())

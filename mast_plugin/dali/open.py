@@ -61,7 +61,7 @@ def check(cfg: DictConfig, images: Dataset[Any], step: int = 1) -> None:
 def draws_of(views: RoutedViews | PlainViews) -> Draws:
     """What the numbers of those views are drawn from."""
     if isinstance(views, RoutedViews):
-        return Draws((views.plan, views.plan), views.policy)
+        return Draws(views.plan.views, views.policy)
     return Draws(tuple(spec.plan for spec in views.specs for _ in range(spec.num_crops)), None)
 
 

@@ -5,6 +5,7 @@ a flat namespace, which is translated here as far as the network and its views n
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from mast_plugin.configuration import plain, shipped_directory
 from mast_plugin.data import normalisation
 from mast_plugin.document import first_line, read_document
 from mast_plugin.errors import ConfigurationError
-from mast_plugin.plan import Plan, parse_views
+from mast_plugin.plan import Plan, pair_of, parse_views
 
 Plain = dict[str, Any]
 
@@ -94,7 +95,10 @@ def complete(configuration: Mapping[str, Any], num_classes: int) -> DictConfig:
 
 
 def view_plan(cfg: DictConfig) -> Plan:
-    """Read the views that a network was trained on: the block with the most types.
+    """Read the views that a network was trained on.
+
+    Two views are a pair, made by two plans where they differ; otherwise the block with the most
+    types counts.
 
     Args:
         cfg: as :func:`complete` returns it.
@@ -103,6 +107,9 @@ def view_plan(cfg: DictConfig) -> Plan:
         ConfigurationError: no readable block of augmentations.
     """
     specs = parse_views(plain(cfg.augmentations), **normalisation(cfg.data.dataset))
+    if sum(spec.num_crops for spec in specs) == 2:
+        with suppress(ConfigurationError):  # of a method that compares views of different sizes
+            return pair_of(specs[0].plan, specs[-1].plan)
     return max((spec.plan for spec in specs), key=lambda plan: len(plan.types))
 
 

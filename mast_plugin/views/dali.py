@@ -36,7 +36,7 @@ def apply(images: Node, name: str, drawn: Drawn, plan: Plan) -> Node:
 
 
 def refuse_unsupported(plan: Plan, device: Device) -> None:
-    """Refuses a plan that the installed DALI cannot carry out on a device.
+    """Refuses a plan that cannot be carried out by the installed DALI on a device.
 
     Raises:
         ConfigurationError: naming the type, what is missing and the alternatives.
@@ -44,6 +44,11 @@ def refuse_unsupported(plan: Plan, device: Device) -> None:
     registry: Any = ops
     available = registry.gpu_ops() if device == "gpu" else registry.cpu_ops()
     for name in plan.types:
+        if name not in _APPLY:
+            raise ConfigurationError(
+                f"{name} cannot be applied by DALI: leave it out, or choose "
+                "data.format=image_folder"
+            )
         missing = [each for each in _OPERATORS.get(name, ()) if each not in available]
         if missing:
             raise ConfigurationError(

@@ -9,6 +9,7 @@ the work of :mod:`mast_plugin.views.dali_color` and :mod:`mast_plugin.views.dali
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -16,36 +17,21 @@ import numpy as np
 from nvidia.dali import fn, types
 from nvidia.dali.plugin.numba import NumbaFunction
 
-from mast_plugin.change import ACTIVE
 from mast_plugin.views.dali_node import Node, constant
-from mast_plugin.views.kernel_blur import blur
-from mast_plugin.views.kernel_colour import recolour
 from mast_plugin.views.kernel_crop import Array, place_box, resize_box
-from mast_plugin.views.kernel_level import equalize, solarize
-
-SETTINGS = {
-    "brightness": "brightness_factor",
-    "contrast": "contrast_factor",
-    "saturation": "saturation_factor",
-    "hue": "hue_turns",
-    "grayscale": ACTIVE,
-    "sharpness": "sharpness_factor",
-    "gaussian_blur": "sigma_px",
-    "solarization": "threshold",
-    "equalization": ACTIVE,
-}
-"""The types that :func:`first_pass` carries out, in its order, and what it is told of each."""
-IDENTITY = (1.0, 1.0, 1.0, 0.0, 0.0, 1.0, 0.0, 2.0, 0.0)
-"""The settings of an image that is left as it is."""
+from mast_plugin.views.kernel_pass import Field, carry_out
 
 
-def first_pass(images: Node, box: Node, settings: Node, size_px: int) -> tuple[Node, Node]:
-    """Crops, resizes and recolours a view, as PIL does.
+def first_pass(
+    images: Node, box: Node, settings: Node, fields: Sequence[Field], size_px: int
+) -> tuple[Node, Node]:
+    """Crops and resizes a view and carries out the fields' types, in their order, as PIL does.
 
     Args:
         images: RGB, uint8, height x width x channels, of any sizes, on the CPU.
         box: what rules the crop, see ``kernel_crop.BOX_NUMBERS``, per image.
-        settings: what rules the colours, one of each ``SETTINGS``, per image.
+        settings: **(M,)** float32 per image: one number of each field, NaN where it does not act.
+        fields: M of them, of the first of ``kernel_pass.passes_of``.
         size_px: side of the view.
 
     Returns:
@@ -55,8 +41,17 @@ def first_pass(images: Node, box: Node, settings: Node, size_px: int) -> tuple[N
     # Only the first inputs' shapes are seen where the outputs' are set: first is the template's,
     # whose length says how large the view is.
     template = constant(np.zeros(size_px))
-    view, frame = _pass()(template, images, box, settings)
+    view, frame = _pass()(template, _steps(fields), images, box, settings)
     return fn.reshape(view, layout="HWC"), frame
+
+
+def further_pass(images: Node, settings: Node, fields: Sequence[Field]) -> Node:
+    """Carries out the fields' types on views, which keep their size; see :func:`first_pass`."""
+    return fn.reshape(_further()(images, _steps(fields), settings), layout="HWC")
+
+
+def _steps(fields: Sequence[Field]) -> Node:
+    return types.Constant(np.array([field.step for field in fields], np.int32), device="cpu")
 
 
 def crop_box(extent: Node, box: Node) -> Node:
@@ -78,10 +73,22 @@ def _pass() -> Any:
     return NumbaFunction(
         run_fn=_run_pass,
         setup_fn=_square_and_frame,
-        in_types=[types.FLOAT, types.UINT8, types.FLOAT, types.FLOAT],
-        ins_ndim=[1, 3, 1, 1],
+        in_types=[types.FLOAT, types.INT32, types.UINT8, types.FLOAT, types.FLOAT],
+        ins_ndim=[1, 1, 3, 1, 1],
         out_types=[types.UINT8, types.FLOAT],
         outs_ndim=[3, 1],
+    )
+
+
+@cache
+def _further() -> Any:
+    return NumbaFunction(
+        run_fn=_run_further,
+        setup_fn=_same_shape,
+        in_types=[types.UINT8, types.INT32, types.FLOAT],
+        ins_ndim=[3, 1, 1],
+        out_types=[types.UINT8],
+        outs_ndim=[3],
     )
 
 
@@ -98,18 +105,23 @@ def _box() -> Any:
 
 
 def _run_pass(
-    out: Array, frame: Array, template: Array, image: Array, numbers: Array, settings: Array
+    out: Array,
+    frame: Array,
+    template: Array,
+    steps: Array,
+    image: Array,
+    numbers: Array,
+    settings: Array,
 ) -> None:
     frame[4], frame[5] = image.shape[0], image.shape[1]
     place_box(frame, image.shape[0], image.shape[1], numbers)
     resize_box(out, image, frame)
-    recolour(out, out, settings[:6])
-    if settings[6] > 0:
-        blur(out, float(settings[6]))
-    if settings[7] <= 1:
-        solarize(out, float(settings[7]))
-    if settings[8] > 0:
-        equalize(out)
+    carry_out(out, steps, settings)
+
+
+def _run_further(out: Array, image: Array, steps: Array, settings: Array) -> None:
+    out[:] = image
+    carry_out(out, steps, settings)
 
 
 def _run_box(box: Array, extent: Array, numbers: Array) -> None:
@@ -122,6 +134,12 @@ def _square_and_frame(outs: Any, ins: Any) -> None:
         outs[0][sample][1] = ins[0][sample][0]
         outs[0][sample][2] = 3
         outs[1][sample][0] = 6
+
+
+def _same_shape(outs: Any, ins: Any) -> None:
+    for sample in range(len(outs[0])):
+        for axis in range(3):
+            outs[0][sample][axis] = ins[0][sample][axis]
 
 
 def _four_numbers(outs: Any, ins: Any) -> None:

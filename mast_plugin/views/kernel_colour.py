@@ -15,55 +15,62 @@ Array = npt.NDArray[Any]
 
 _ONE, _HALF, _BLACK, _WHITE = np.float32(1), np.float32(0.5), np.float32(0), np.float32(255)
 
+BRIGHTNESS, CONTRAST, SATURATION, HUE, GRAY, NUM_COLOURS = range(6)
+"""The steps of :func:`recolour`, and how many there are; numbers of no order."""
+
 
 @njit(cache=True, error_model="numpy")
-def recolour(out: Array, image: Array, settings: Array) -> None:
-    """Changes colours and sharpness as PIL does, but for hues, which are not rounded to 8 bits.
+def recolour(image: Array, steps: Array, values: Array) -> None:
+    """Changes colours as PIL does, but for hues, which are not rounded to 8 bits; in place.
 
     Args:
-        out: **(H, W, 3)** uint8, where the result goes.
-        image: likewise; may be ``out`` itself.
-        settings: **(6,)** float32: the factors of brightness, contrast and saturation (1 changes
-            nothing), a hue in turns, whether the image turns grey, the factor of sharpness.
+        image: **(H, W, 3)** uint8.
+        steps: **(M,)** int32: what is done, in this order, by the names above.
+        values: **(M,)** float32: what each step is told: a factor of brightness, contrast or
+            saturation (1 changes nothing), a hue in turns; nothing of grey.
     """
-    height, width, _ = image.shape
-    planes = np.empty((4, width), np.int16)
-    centre = _mean_grey(planes, image, settings) if settings[1] != 1 else 0
-    for y in range(height):
-        _brightened_row(planes, image[y], settings[0])
-        if settings[1] != 1:
-            planes[3] = centre
-            _blend(planes, settings[1])
-        if settings[2] != 1:
-            _luminance(planes)
-            _blend(planes, settings[2])
-        if settings[3] != 0:
-            _turn(planes[0], planes[1], planes[2], 6 * settings[3])
-        if settings[4] > 0:
-            _luminance(planes)
-            _blend(planes, _BLACK)
-        for x in range(width):
+    planes = np.empty((4, image.shape[1]), np.int16)
+    centres = np.zeros(steps.size, np.int16)
+    for at in range(steps.size):
+        if steps[at] == CONTRAST:
+            centres[at] = _mean_grey(planes, image, steps[:at], values, centres)
+    for y in range(image.shape[0]):
+        _change_row(planes, image[y], steps, values, centres)
+        for x in range(image.shape[1]):
             for channel in range(3):
-                out[y, x, channel] = planes[channel, x]
-    if settings[5] != 1:
-        _sharpen(out, settings[5])
+                image[y, x, channel] = planes[channel, x]
 
 
 @njit(cache=True, error_model="numpy")
-def _brightened_row(planes: Array, row: Array, factor: Any) -> None:
+def _change_row(planes: Array, row: Array, steps: Array, values: Array, centres: Array) -> None:
+    """Takes a row apart into three planes, and changes their colours."""
     for x in range(row.shape[0]):
         for channel in range(3):
             planes[channel, x] = row[x, channel]
-    if factor != 1:
-        planes[3] = 0
-        _blend(planes, factor)
+    for at in range(steps.size):
+        step, value = steps[at], values[at]
+        if step == BRIGHTNESS:
+            planes[3] = 0
+            _blend(planes, value)
+        elif step == CONTRAST:
+            planes[3] = centres[at]
+            _blend(planes, value)
+        elif step == SATURATION:
+            _luminance(planes)
+            _blend(planes, value)
+        elif step == HUE:
+            _turn(planes[0], planes[1], planes[2], 6 * value)
+        elif step == GRAY:
+            _luminance(planes)
+            _blend(planes, _BLACK)
 
 
 @njit(cache=True, error_model="numpy")
-def _mean_grey(planes: Array, image: Array, settings: Array) -> Any:
+def _mean_grey(planes: Array, image: Array, steps: Array, values: Array, centres: Array) -> Any:
+    """Of the image that the steps make of the given one."""
     total = 0
     for y in range(image.shape[0]):
-        _brightened_row(planes, image[y], settings[0])
+        _change_row(planes, image[y], steps, values, centres)
         _luminance(planes)
         total += planes[3].sum()
     return int(total / (image.shape[0] * image.shape[1]) + 0.5)
@@ -116,8 +123,13 @@ def _turn(red: Array, green: Array, blue: Array, sixths: Any) -> None:
 
 
 @njit(cache=True, error_model="numpy")
-def _sharpen(image: Array, factor: Any) -> None:
-    """Moves pixels away from PIL's smoothed image; those at the border stay, as in PIL."""
+def sharpen(image: Array, factor: Any) -> None:
+    """Moves pixels away from PIL's smoothed image; those at the border stay, as in PIL.
+
+    Args:
+        image: **(H, W, 3)** uint8, changed in place.
+        factor: float32: 0 is the smoothed image, 1 changes nothing.
+    """
     height, width, _ = image.shape
     rows = image.reshape(height, 3 * width)
     above, here = rows[0].astype(np.int16), rows[1 % height].astype(np.int16)

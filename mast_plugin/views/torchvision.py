@@ -27,11 +27,12 @@ class RoutedViews:
     """An image to two views, their route and their change, for MAST.
 
     An active type is drawn independently for the two views, and each view applies it with the
-    type's own probability; an inactive type is off on both. Where the crop is off, the view is the
-    centred square of :class:`CentredView`.
+    type's own probability; an inactive type is off on both. Where the two views have plans of their
+    own, an active type acts on those views alone whose plan has it. Where the crop is off, the view
+    is the centred square of :class:`CentredView`.
 
     Args:
-        plan: what can happen to a view.
+        plan: what can happen to a view, or to the two (:func:`mast_plugin.plan.pair_of`).
         policy: how routes are drawn.
     """
 
@@ -39,6 +40,7 @@ class RoutedViews:
         self.plan = plan
         self.policy = policy
         self.change = change_of(plan)
+        self._columns = [[plan.types.index(name) for name in view.types] for view in plan.views]
         self._to_tensor = _Normalise(plan.mean, plan.std)
 
     def __call__(self, image: Image.Image) -> list[Tensor]:
@@ -55,8 +57,8 @@ class RoutedViews:
         route = self.policy.draw(1, len(self.plan.types))[0]
         active, rng = route.tolist(), _local_generator()
         views, numbers = [], []
-        for _ in range(2):
-            view, applied = _view(image, self.plan, rng, active)
+        for plan, columns in zip(self.plan.views, self._columns, strict=True):
+            view, applied = _view(image, plan, rng, [active[column] for column in columns])
             views.append(self._to_tensor(view))
             numbers.append(self.change.of_view(applied, (image.height, image.width)))
         return [*views, route, torch.from_numpy(self.change.between(*numbers))]
