@@ -3,13 +3,17 @@
 import hashlib
 import json
 import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from mast_plugin.command import is_first_process
 from mast_plugin.errors import ConfigurationError
+from mast_plugin.ownership import owned, owner_of
 from mast_plugin.storage import whole_file
 
 # What may change between an interruption and its resumption without changing what is computed.
@@ -57,6 +61,41 @@ def open_run(cfg: DictConfig) -> Run:
     return Run(_unused(base), None)
 
 
+@contextmanager
+def claimed_run(cfg: DictConfig) -> Iterator[Run]:
+    """Choose the folder as :func:`open_run` does, and own it.
+
+    Of a run's processes, on however many machines, the first owns it for all of them.
+
+    Raises:
+        ConfigurationError: as :func:`open_run`; or the folder of the run that is to go on belongs
+            to another process. A run that starts anew takes the next free folder instead.
+    """
+    if not is_first_process():
+        yield open_run(cfg)
+        return
+    with ExitStack() as stack:
+        run = open_run(cfg)
+        while True:
+            try:
+                stack.enter_context(owned(run.folder))
+                break
+            except ConfigurationError:
+                following = open_run(cfg)  # somebody was faster
+                if following.folder == run.folder:
+                    raise
+                run = following
+        yield run
+
+
+def is_finished(cfg: DictConfig, run: Run) -> bool:
+    """Whether a run that would be gone on with has nothing left to do."""
+    is_scored = cfg.evaluation.dataset is None or not cfg.evaluation.score
+    is_scored = is_scored or (run.folder / "evaluation.json").is_file()
+    in_place = run.resume_from is not None and run.resume_from.parent == run.folder
+    return in_place and is_scored and last_epoch(run.folder) == cfg.max_epochs - 1
+
+
 def latest_checkpoint(folder: Path) -> Path | None:
     """Return the checkpoint of the latest epoch in a folder, if there is one."""
     epochs = _checkpoints(folder)
@@ -76,12 +115,21 @@ def _checkpoints(folder: Path) -> dict[int, Path]:
     }
 
 
-def keep_metrics(folder: Path) -> None:
-    """Move the metrics of an interrupted run aside: the engine's logger would delete them."""
+@contextmanager
+def metrics_kept(folder: Path) -> Iterator[None]:
+    """Move the metrics of an interrupted run aside: the engine's logger would delete them.
+
+    They come back where the session that follows logs none of its own.
+    """
     metrics = folder / "metrics.csv"
+    aside = folder / f"metrics.before-{len(list(folder.glob('metrics.before-*.csv'))) + 1}.csv"
     if metrics.is_file():
-        count = len(list(folder.glob("metrics.before-*.csv")))
-        metrics.rename(folder / f"metrics.before-{count + 1}.csv")
+        metrics.rename(aside)
+    try:
+        yield
+    finally:
+        if aside.is_file() and not metrics.exists():
+            aside.rename(metrics)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -100,7 +148,7 @@ def _digest(cfg: DictConfig) -> str:
 
 def _unused(base: Path) -> Path:
     candidate, count = base, 1
-    while candidate.exists():
+    while candidate.exists() or (is_first_process() and owner_of(candidate)):
         count += 1
         candidate = base.with_name(f"{base.name}-{count}")
     return candidate
