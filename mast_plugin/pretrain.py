@@ -20,6 +20,7 @@ from mast_plugin.configuration import (
     with_crops,
     with_scaled_rates,
 )
+from mast_plugin.collapse import SPREAD, embedding_meter
 from mast_plugin.cost import recorder
 from mast_plugin.divergence import divergence_guard
 from mast_plugin.ending import premature_end_explained
@@ -27,6 +28,7 @@ from mast_plugin.errors import ConfigurationError
 from mast_plugin.explanation import explained
 from mast_plugin.host.checkpoint import streaming_io
 from mast_plugin.host.schedule import refuse_misfit, stretching
+from mast_plugin.host.unlabelled import embedder, withhold_accuracies
 from mast_plugin.interruption import stopping
 from mast_plugin.parentage import adopting, end_with_parent
 from mast_plugin.registration import register, register_resolvers
@@ -75,7 +77,8 @@ class Pretrained:
         elif self.comparison is not None:
             scores = f"Accuracy in %, untrained -> pretrained\n{self.comparison}\n"
         else:
-            shown = {k: v for k, v in self.metrics.items() if k.startswith(("val_", "train_acc1"))}
+            names = ("val_", "train_acc1", *SPREAD)
+            shown = {k: v for k, v in self.metrics.items() if k.startswith(names)}
             scores = "".join(f"{name}: {value:.2f}\n" for name, value in shown.items())
         return f"\n{scores}\n{self.folder} holds {files}"
 
@@ -113,6 +116,10 @@ def _run(cfg: DictConfig, views: Any, images: Any, host: Any, run: Run) -> Pretr
         refuse_misfit(read_checkpoint(run.resume_from), run.resume_from, cfg)
     trainer = _trainer(cfg, host, run)
     model = _model(cfg, host, trainer)
+    withheld = withhold_accuracies(model, cfg)
+    if cfg.data.no_labels:
+        part = embedder(model, host.backbone(model))
+        trainer.callbacks.append(embedding_meter(host.engine, part, withheld))
     scoring = Scoring.open(cfg, trainer, host.backbone(model), views.centred)
     untrained = scoring.scores() if scoring else ()
     if cfg.debug_augmentations:

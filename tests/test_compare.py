@@ -13,13 +13,14 @@ from omegaconf import OmegaConf
 from scipy import stats
 
 from mast_plugin.compare import compare
-from mast_plugin.comparison.cell import Cell, _alone
+from mast_plugin.comparison.cell import Cell
 from mast_plugin.comparison.estimate import MEAN_TASK, as_text, compared, estimate, scores_of
 from mast_plugin.comparison.variant import Variant, composed, grid, read_variant, recipe_folder
 from mast_plugin.configuration import shipped_directory
 from mast_plugin.cost import read_cost
 from mast_plugin.errors import ConfigurationError, DataError
 from mast_plugin.evaluation.measurement import Measurement
+from mast_plugin.ownership import owned
 from mast_plugin.registration import register_resolvers
 from mast_plugin.report.content import Estimate
 
@@ -150,13 +151,12 @@ def test_runs_that_differ_in_anything_have_folders_of_their_own(tiny, tmp_path):
     assert not any(each.exists() for each in folders)
 
 
-def test_one_run_is_never_done_by_two_at_once(tmp_path):
-    with (
-        _alone(tmp_path / "run", "mast, seed 0"),
-        pytest.raises(ConfigurationError, match="another process is pretraining mast, seed 0"),
-        _alone(tmp_path / "run", "mast, seed 0"),
-    ):
-        pass
+def test_one_run_is_never_done_by_two_at_once(tiny, tmp_path):
+    cell = Cell.plan(read_variant("mast", KNOWN).changed(tiny), 0, recipe_folder(None), tmp_path)
+    refused = pytest.raises(ConfigurationError, match="another process is pretraining mast, seed 0")
+    with owned(cell.folder), refused:
+        cell.pretrain()
+    assert not cell.folder.exists()
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 
 from mast_plugin.configuration import resolve
 from mast_plugin.errors import ConfigurationError
-from mast_plugin.run import keep_metrics, latest_checkpoint, open_run
+from mast_plugin.run import latest_checkpoint, metrics_kept, open_run
 
 
 def folder(small, *overrides) -> Path:
@@ -48,9 +48,18 @@ def test_a_missing_checkpoint_is_refused(small):
 
 
 def test_metrics_of_an_interrupted_run_are_moved_aside(tmp_path):
-    for content in ("one", "two"):
-        (tmp_path / "metrics.csv").write_text(content)
-        keep_metrics(tmp_path)
+    for content in ("one", "two", "three"):
+        with metrics_kept(tmp_path):
+            (tmp_path / "metrics.csv").write_text(content)
     assert (tmp_path / "metrics.before-1.csv").read_text() == "one"
     assert (tmp_path / "metrics.before-2.csv").read_text() == "two"
+    assert (tmp_path / "metrics.csv").read_text() == "three"
     assert latest_checkpoint(tmp_path) is None
+
+
+def test_metrics_come_back_where_a_session_logs_none(tmp_path):
+    (tmp_path / "metrics.csv").write_text("one")
+    with pytest.raises(KeyboardInterrupt), metrics_kept(tmp_path):
+        raise KeyboardInterrupt
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.csv"]
+    assert (tmp_path / "metrics.csv").read_text() == "one"
