@@ -1,6 +1,7 @@
 """Comparing methods under one protocol: ``mast-compare`` and ``main_compare.py``."""
 
 import csv
+import io
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import isfinite
@@ -17,6 +18,7 @@ from mast_plugin.configuration import plain, shipped_directory
 from mast_plugin.errors import DataError, DivergenceError
 from mast_plugin.registration import register_resolvers
 from mast_plugin.run import write_json
+from mast_plugin.storage import full_disk_explained, write_whole
 
 if TYPE_CHECKING:
     from mast_plugin.comparison.cell import Cell
@@ -81,7 +83,12 @@ def compare(cfg: DictConfig) -> Compared:
             that failed. What is finished is kept.
     """
     cfg, variants = checked(cfg)
-    output = Path(cfg.output)
+    with full_disk_explained(Path(cfg.output)):
+        return _compared(cfg, variants)
+
+
+def _compared(cfg: DictConfig, variants: "list[Variant]") -> Compared:
+    """The whole work, of options that are checked."""
     variants, search = _searched(cfg, variants)
     cells = planned(cfg, variants, plain(cfg.seeds))
     for cell in cells.values():
@@ -92,7 +99,7 @@ def compare(cfg: DictConfig) -> Compared:
         for key, cell in cells.items()
     }
     table = _table(cfg, results, cfg.metric)
-    compared = Compared(output, table, _costs(cfg, cells), search)
+    compared = Compared(Path(cfg.output), table, _costs(cfg, cells), search)
     _write(cfg, compared, results)
     if cfg.report:
         from mast_plugin.report.comparison_report import report_comparison
@@ -181,14 +188,15 @@ def _write(cfg: DictConfig, compared: Compared, results: Results) -> None:
     content = {"configuration": plain(cfg), "search": compared.search, "tables": tables}
     content |= {"costs": compared.costs, "runs": runs}
     write_json(folder / "comparison.json", content)
-    with (folder / "comparison.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("method", "seed", "space", "protocol", "subject", "metric", "value"))
-        for (method, seed), result in results.items():
-            writer.writerows(
-                (method, seed, row.space, row.protocol, row.subject, row.metric, row.value)
-                for row in result.rows
-            )
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(("method", "seed", "space", "protocol", "subject", "metric", "value"))
+    for (method, seed), result in results.items():
+        writer.writerows(
+            (method, seed, row.space, row.protocol, row.subject, row.metric, row.value)
+            for row in result.rows
+        )
+    write_whole(folder / "comparison.csv", text.getvalue())
 
 
 def _protocols(result: "Evaluated") -> set[str]:
