@@ -66,6 +66,14 @@ def answer(program: str, work: Callable[[], object]) -> None:
             _stop(program, under_way)
 
 
+def say(line: str) -> None:
+    """Print a line that informs, where there is one, on standard error: beside a bar, if any."""
+    if line:
+        from tqdm import tqdm
+
+        tqdm.write(line, file=sys.stderr)
+
+
 def is_first_process() -> bool:
     """Whether this is the one of a run's processes that speaks for all, by the launchers' names.
 

@@ -12,6 +12,7 @@ import hydra
 from omegaconf import DictConfig
 
 from mast_plugin.command import answer, spare_the_cores
+from mast_plugin.comparison.countdown import Countdown
 from mast_plugin.comparison.preparation import TABLED, Cells, checked, evaluation_of, planned
 from mast_plugin.composition import guarded
 from mast_plugin.configuration import plain, shipped_directory
@@ -91,8 +92,9 @@ def _compared(cfg: DictConfig, variants: "list[Variant]") -> Compared:
     """The whole work, of options that are checked."""
     variants, search = _searched(cfg, variants)
     cells = planned(cfg, variants, plain(cfg.seeds))
+    countdown = Countdown(cells.values())
     for cell in cells.values():
-        cell.pretrain()
+        countdown.pretrain(cell)
     shown = (cfg.ours, cfg.seeds[0]) if cfg.report else None
     results = {
         key: cell.evaluate({**evaluation_of(cfg), "report": key == shown})
@@ -118,8 +120,10 @@ def _searched(cfg: DictConfig, variants: "list[Variant]") -> "tuple[list[Variant
     tried = [[variant.changed(candidate) for candidate in candidates] for variant in variants]
     plans = [[planned(cfg, [each], [cfg.seeds[0]]) for each in row] for row in tried]
     chosen, record = [], {}
+    every = [cell for row in plans for cells in row for cell in cells.values()]
+    countdown = Countdown(every, " of the search")
     for row, cells in zip(tried, plans, strict=True):
-        scores = [_validated(cfg, next(iter(cell.values()))) for cell in cells]
+        scores = [_validated(cfg, next(iter(cell.values())), countdown) for cell in cells]
         best = max(range(len(row)), key=scores.__getitem__)
         listed = ", ".join(f"{score:.1f}" for score in scores)
         print(f"{row[best].name}: {candidates[best]} is the best in validation ({listed})")
@@ -131,14 +135,14 @@ def _searched(cfg: DictConfig, variants: "list[Variant]") -> "tuple[list[Variant
     return chosen, record
 
 
-def _validated(cfg: DictConfig, cell: "Cell") -> float:
+def _validated(cfg: DictConfig, cell: "Cell", countdown: Countdown) -> float:
     """Mean over the tasks of the k-NN's accuracy on a validation split of the training images.
 
     A candidate whose training diverged comes last.
     """
     options = {"protocols": ["knn"], "subspaces": [], "output": str(cell.folder / "validation")}
     try:
-        cell.pretrain()
+        countdown.pretrain(cell)
         evaluated = cell.evaluate({**evaluation_of(cfg), **options})
     except (DataError, DivergenceError):  # of features that are not finite; the images were read
         return float("-inf")

@@ -13,6 +13,7 @@ from mast_plugin.command import answer, spare_the_cores
 from mast_plugin.composition import guarded
 from mast_plugin.configuration import evaluation_options, plain, shipped_directory
 from mast_plugin.errors import ConfigurationError
+from mast_plugin.progress import describe, progress
 from mast_plugin.registration import register_resolvers
 from mast_plugin.storage import full_disk_explained
 
@@ -175,15 +176,13 @@ def _subject(
 def _measure(
     subject: "Subject", protocols: Sequence[str], seconds: dict[str, float]
 ) -> "list[Measurement]":
-    from tqdm import tqdm
-
     from mast_plugin.evaluation.protocol import steps
 
     rows: list[Measurement] = []
     work = list(steps(subject, protocols))
-    bar = tqdm(work, disable=None, leave=False)
+    bar = progress(work)
     for name, step in bar:
-        bar.set_description(name)
+        describe(bar, name)
         start = time.perf_counter()
         rows += step()
         protocol = name.partition(" ")[0]

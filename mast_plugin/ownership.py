@@ -11,7 +11,6 @@ import fcntl
 import json
 import os
 import socket
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
+from mast_plugin.command import say
 from mast_plugin.errors import ConfigurationError, StorageError
 from mast_plugin.storage import full_disk_named
 
@@ -159,10 +159,7 @@ def _is_gone(owner: Owner) -> bool:
 def _is_alive(owner: Owner, lock: Path) -> bool:
     if owner.place == _place():
         return not _is_gone(owner)
-    print(
-        f"{owner} may be at work beside {lock}: waiting up to {PATIENCE_S:.0f} s for a sign of it",
-        file=sys.stderr,
-    )
+    say(f"{owner} may be at work beside {lock}: waiting up to {PATIENCE_S:.0f} s for a sign of it")
     first, deadline = _last_beat(lock), time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         time.sleep(min(1.0, PATIENCE_S / 10))

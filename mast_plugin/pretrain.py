@@ -1,7 +1,6 @@
 """Pretraining from a configuration, on either host: ``mast-pretrain`` and ``main_pretrain.py``."""
 
 import sys
-import warnings
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig
 
-from mast_plugin.command import answer, spare_the_cores
+from mast_plugin.command import answer, is_first_process, say, spare_the_cores
 from mast_plugin.composition import guarded
 from mast_plugin.configuration import (
     absolute_config_path,
@@ -27,14 +26,16 @@ from mast_plugin.ending import premature_end_explained
 from mast_plugin.errors import ConfigurationError
 from mast_plugin.explanation import explained
 from mast_plugin.host.checkpoint import streaming_io
+from mast_plugin.host.quiet import quiet_engine
 from mast_plugin.host.schedule import refuse_misfit, stretching
 from mast_plugin.host.unlabelled import embedder, withhold_accuracies
 from mast_plugin.interruption import stopping
+from mast_plugin.pace import pace_teller, smaller_size_advised
 from mast_plugin.parentage import adopting, end_with_parent
 from mast_plugin.registration import register, register_resolvers
 from mast_plugin.repetition import reseeding
 from mast_plugin.resumption import misfit_explained, read_checkpoint
-from mast_plugin.run import Run, claimed_run, is_finished, metrics_kept, open_run
+from mast_plugin.run import Run, claimed_run, is_finished, metrics_kept, open_run, other_configuration
 
 
 def main() -> None:
@@ -103,7 +104,10 @@ def pretrain(cfg: DictConfig) -> Pretrained:
     with claimed_run(cfg) as run:
         if is_finished(cfg, run):
             return Pretrained(run.folder, None, {}, found_finished=True)
-        return _run(cfg, views, images, host, run)
+        if cfg.auto_resume.enabled and is_first_process():
+            say(other_configuration(cfg, run))
+        with quiet_engine():
+            return _run(cfg, views, images, host, run)
 
 
 def _run(cfg: DictConfig, views: Any, images: Any, host: Any, run: Run) -> Pretrained:
@@ -125,6 +129,8 @@ def _run(cfg: DictConfig, views: Any, images: Any, host: Any, run: Run) -> Pretr
     if cfg.debug_augmentations:
         print(views.transform)
     place = {"num_processes": trainer.world_size, "rank": trainer.global_rank}
+    if trainer.is_global_zero:
+        say(smaller_size_advised(trainer.strategy.root_device, max(views.crop_sizes)))
     training = data.training_loader(cfg, images, views.transform, **place)
     validation = data.validation_loader(cfg, views.centred)
     with premature_end_explained(run, cfg, trainer):
@@ -180,9 +186,6 @@ def _fit(trainer: Any, model: Any, training: Any, validation: Any, run: Run) -> 
         if trainer.is_global_zero:
             stack.enter_context(metrics_kept(run.folder))
         stack.enter_context(adopting())  # of the processes of other devices
-        stack.enter_context(warnings.catch_warnings())
-        # A run without validation images is a choice, not an oversight.
-        warnings.filterwarnings("ignore", message=".*have no `val_dataloader`")
         resume_from = run.resume_from and str(run.resume_from)
         with misfit_explained(run.resume_from):
             trainer.fit(model, training, validation, ckpt_path=resume_from)
@@ -225,6 +228,7 @@ def _trainer(cfg: DictConfig, host: Any, run: Run) -> Any:
     callback = [callbacks.LearningRateMonitor(logging_interval="epoch"), cost]
     # What is not finite must be found before it can be saved.
     callback += [reseeding(host.engine, cfg.seed), stopping(host.engine), stretching(host.engine)]
+    callback += [pace_teller(host.engine)]
     callback += [divergence_guard(host.engine)]
     if cfg.checkpoint.enabled:
         logdir = str(run.folder.parent)

@@ -11,7 +11,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from mast_plugin.check import shown
 from mast_plugin.command import is_first_process
+from mast_plugin.document import read_document
 from mast_plugin.errors import ConfigurationError
 from mast_plugin.ownership import owned, owner_of
 from mast_plugin.storage import whole_file
@@ -25,6 +27,7 @@ _INCIDENTAL = (
     "enable_progress_bar",
     "evaluation",
 )
+_UNSEEN = (*_INCIDENTAL, "wandb_run_id")  # the last is the host's own
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,40 @@ def is_finished(cfg: DictConfig, run: Run) -> bool:
     return in_place and is_scored and last_epoch(run.folder) == cfg.max_epochs - 1
 
 
+def other_configuration(cfg: DictConfig, run: Run) -> str:
+    """A line on why there is nothing to go on from, though a run of the same name is there.
+
+    Args:
+        cfg: resolved configuration.
+        run: what it opens.
+
+    Returns:
+        Which keys differ from those of the run of that name that is most alike; empty where the
+        run goes on, or there is no other.
+    """
+    if run.resume_from is not None:
+        return ""
+    own = _flat(_essential(cfg))
+    nearest: tuple[list[str], Path, dict[str, Any]] | None = None
+    for file in run.folder.parent.glob(f"{cfg.name}-*/args.json"):
+        try:
+            known = read_document(file)
+        except ValueError:
+            continue
+        if file.parent == run.folder or not isinstance(known, dict):
+            continue
+        flat = _flat({key: each for key, each in known.items() if key not in _UNSEEN})
+        keys = sorted(key for key in own.keys() | flat if own.get(key) != flat.get(key))
+        if known.get("name") == cfg.name and (nearest is None or len(keys) < len(nearest[0])):
+            nearest = keys, file.parent, flat
+    if nearest is None:
+        return ""
+    keys, folder, flat = nearest
+    listed = ", ".join(f"{k} ({shown(flat.get(k))}, now {shown(own.get(k))})" for k in keys[:3])
+    more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+    return f"auto_resume starts anew: {folder} differs in {listed}{more}"
+
+
 def latest_checkpoint(folder: Path) -> Path | None:
     """Return the checkpoint of the latest epoch in a folder, if there is one."""
     epochs = _checkpoints(folder)
@@ -140,10 +177,23 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def _digest(cfg: DictConfig) -> str:
+    essential = json.dumps(_essential(cfg), sort_keys=True)
+    return hashlib.sha256(essential.encode()).hexdigest()[:8]
+
+
+def _essential(cfg: DictConfig) -> dict[str, Any]:
     content = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(content, dict)
-    essential = {key: value for key, value in content.items() if key not in _INCIDENTAL}
-    return hashlib.sha256(json.dumps(essential, sort_keys=True).encode()).hexdigest()[:8]
+    return {str(key): value for key, value in content.items() if key not in _INCIDENTAL}
+
+
+def _flat(content: Any, path: str = "") -> dict[str, Any]:
+    """Values by their keys, with a dot for each level."""
+    if isinstance(content, dict | list) and content:
+        pairs = content.items() if isinstance(content, dict) else enumerate(content)
+        parts = (_flat(value, f"{path}.{key}".lstrip(".")) for key, value in pairs)
+        return {key: value for part in parts for key, value in part.items()}
+    return {path: content}
 
 
 def _unused(base: Path) -> Path:

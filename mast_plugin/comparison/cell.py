@@ -73,8 +73,11 @@ class Cell:
         """Whether the last epoch's checkpoint is there."""
         return last_epoch(self.folder) == self.max_epochs - 1
 
-    def pretrain(self) -> None:
-        """Run what is left of the pretraining, in a process of its own.
+    def pretrain(self, note: str = "") -> None:
+        """Run what is left of the pretraining, in a process of its own, which ends with this one.
+
+        Args:
+            note: for the line that says that it starts.
 
         Raises:
             DivergenceError: its loss was not finite, now or when it was run before.
@@ -83,7 +86,7 @@ class Cell:
         if self.is_finished:
             return
         self._refuse_diverged()
-        print(f"pretraining {self.label}", flush=True)
+        print(f"pretraining {self.label}{note and ': '}{note}", flush=True)
         command = [sys.executable, "-m", "mast_plugin.pretrain"]
         command += ["--config-path", str(self.recipes), "--config-name", self.variant.recipe]
         if owner := owner_of(self.folder):

@@ -41,7 +41,7 @@ class FeatureStore:
         batch_size: images per forward pass.
         device: where to run the backbone.
         workers: processes that read images; 0 reads them in this process.
-        progress: show a bar on standard error; ``None``: where that is a terminal.
+        progress: as ``shown`` of :func:`mast_plugin.progress.progress`.
     """
 
     folder: Path | None

@@ -6,7 +6,6 @@ it falls to the new end, along the rest of the curve that a run of that length h
 project's choice; a rate that rose again would undo what the low rates have reached.
 """
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +13,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from mast_plugin.command import say
 from mast_plugin.errors import ConfigurationError
 from mast_plugin.host.quiet import quiet_host
 
@@ -103,10 +103,9 @@ def stretching(engine: ModuleType) -> Any:
             _shift_momentum(module, trainer.global_step, round(epoch * steps_per_epoch))
             if any(changed) and trainer.is_global_zero:
                 rate = trainer.lr_scheduler_configs[0].scheduler.get_last_lr()[0]
-                print(
+                say(
                     f"the schedule of {trainer.ckpt_path} is stretched: from the rate {rate:.2g} "
-                    f"after {epoch} epochs it goes on to the end of epoch {trainer.max_epochs}",
-                    file=sys.stderr,
+                    f"after epoch {epoch} it goes on to the end of epoch {trainer.max_epochs}"
                 )
 
     return Stretching()
