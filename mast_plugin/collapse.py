@@ -30,28 +30,19 @@ def embedding_meter(engine: ModuleType, part: nn.Module, withheld: Mapping[str, 
     """
 
     class EmbeddingMeter(engine.Callback):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            self.last = _LastEmbeddings()
+            self.losses: list[Tensor] = []
+
         def on_train_start(self, *_: Any) -> None:
-            self.hook = part.register_forward_hook(self._keep)
+            self.hook = part.register_forward_hook(self.last.keep)
 
         def teardown(self, *_: Any, **__: Any) -> None:
             if hasattr(self, "hook"):
                 self.hook.remove()
 
-        def on_train_epoch_start(self, *_: Any) -> None:
-            self.kept: list[Tensor] = []
-            self.losses: list[Tensor] = []
-
         def on_train_batch_start(self, *_: Any) -> None:
-            self.is_first_view = True
-
-        def _keep(self, module: nn.Module, _: Any, output: Any) -> None:
-            if not (module.training and self.is_first_view):
-                return
-            self.is_first_view = False
-            output = output[0] if isinstance(output, tuple) else output
-            self.kept.append(output.detach().flatten(1))
-            while sum(map(len, self.kept[1:])) >= IMAGES:
-                self.kept.pop(0)
+            self.last.is_first_view = True
 
         def on_train_batch_end(
             self, trainer: Any, module: Any, outputs: Any, *_: Any, **__: Any
@@ -61,10 +52,33 @@ def embedding_meter(engine: ModuleType, part: nn.Module, withheld: Mapping[str, 
             self.losses.append(total - sum(withheld.values()))
 
         def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
-            embeddings = torch.cat(self.kept)[-IMAGES:].float().cpu()
-            loss = torch.stack(self.losses).mean()
+            embeddings, loss = self.last.take(), torch.stack(self.losses).mean()
+            self.losses = []
             values = (loss, feature_std(embeddings), rankme(embeddings))
             options = {"sync_dist": True, "rank_zero_only": True}  # neither exchanged nor warned of
             module.log_dict(dict(zip(SPREAD, values, strict=True)), **options)
 
     return EmbeddingMeter()
+
+
+class _LastEmbeddings:
+    """The embeddings of the first views of the last images, on the device that made them."""
+
+    def __init__(self) -> None:
+        self.is_first_view = False
+        self._kept: list[Tensor] = []
+
+    def keep(self, module: nn.Module, _: Any, output: Any) -> None:
+        """A forward hook, for one step's first view."""
+        if not (module.training and self.is_first_view):
+            return
+        self.is_first_view = False
+        output = output[0] if isinstance(output, tuple) else output
+        self._kept.append(output.detach().flatten(1))
+        while sum(map(len, self._kept[1:])) >= IMAGES:
+            self._kept.pop(0)
+
+    def take(self) -> Tensor:
+        """At most ``IMAGES`` embeddings, (N, D) float32 on the CPU, and forget them."""
+        kept, self._kept = self._kept, []
+        return torch.cat(kept)[-IMAGES:].float().cpu()

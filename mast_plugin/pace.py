@@ -50,12 +50,12 @@ def pace_teller(engine: ModuleType) -> Any:
 
 def _steps_left(trainer: Any, batch_idx: int) -> int:
     """Batches until the last epoch's end, or the last step that is asked for."""
-    epochs = trainer.max_epochs - trainer.current_epoch
+    epochs = int(trainer.max_epochs) - int(trainer.current_epoch)
     left = int(trainer.num_training_batches) * epochs - (batch_idx + 1)
-    if trainer.max_steps > 0:
-        asked = (trainer.max_steps - trainer.global_step) * trainer.accumulate_grad_batches
-        left = min(left, asked)
-    return left
+    if trainer.max_steps < 1:
+        return left
+    updates = int(trainer.max_steps) - int(trainer.global_step)
+    return min(left, updates * int(trainer.accumulate_grad_batches))
 
 
 def smaller_size_advised(device: torch.device, crop_size: int) -> str:

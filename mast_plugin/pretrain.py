@@ -9,6 +9,7 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig
 
+from mast_plugin.collapse import SPREAD, embedding_meter
 from mast_plugin.command import answer, is_first_process, say, spare_the_cores
 from mast_plugin.composition import guarded
 from mast_plugin.configuration import (
@@ -19,7 +20,6 @@ from mast_plugin.configuration import (
     with_crops,
     with_scaled_rates,
 )
-from mast_plugin.collapse import SPREAD, embedding_meter
 from mast_plugin.cost import recorder
 from mast_plugin.divergence import divergence_guard
 from mast_plugin.ending import premature_end_explained
@@ -35,7 +35,14 @@ from mast_plugin.parentage import adopting, end_with_parent
 from mast_plugin.registration import register, register_resolvers
 from mast_plugin.repetition import reseeding
 from mast_plugin.resumption import misfit_explained, read_checkpoint
-from mast_plugin.run import Run, claimed_run, is_finished, metrics_kept, open_run, other_configuration
+from mast_plugin.run import (
+    Run,
+    claimed_run,
+    is_finished,
+    metrics_kept,
+    open_run,
+    other_configuration,
+)
 
 
 def main() -> None:

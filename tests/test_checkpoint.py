@@ -4,7 +4,6 @@ import errno
 import json
 import os
 import resource
-import subprocess
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
@@ -203,26 +202,6 @@ def test_a_file_that_does_not_fit_leaves_the_one_before(tmp_path):
     with largest_file(1000), pytest.raises(OSError), whole_file(path) as file:
         file.write(bytes(2000))
     assert path.read_bytes() == b"whole" and list(tmp_path.iterdir()) == [path]
-
-
-@pytest.fixture
-def tiny_disk(tmp_path):
-    """A file system of its own; its size in MiB is given, again if it is to change."""
-    place = tmp_path / "disk"
-    place.mkdir()
-
-    def mount(size: int, *, again: bool = False) -> Path:
-        options = f"{'remount,' * again}size={size}m"
-        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
-        try:
-            subprocess.run(command, check=True, capture_output=True)
-        except (OSError, subprocess.CalledProcessError):
-            pytest.skip("file systems cannot be mounted here")
-        return place
-
-    yield mount
-    if place.is_mount():
-        subprocess.run(["umount", str(place)], check=True)
 
 
 def test_a_full_disk_ends_a_run_that_goes_on_when_there_is_room(host, small, tiny_disk):

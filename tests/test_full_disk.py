@@ -18,7 +18,7 @@ from mast_plugin.evaluation.view import ViewStatistics
 from mast_plugin.report.figure import new_figure, save
 from mast_plugin.storage import full_disk_explained
 
-from .test_checkpoint import largest_file, tiny_disk  # noqa: F401
+from .test_checkpoint import largest_file
 
 
 def keep_features(files: list[Path], folder: Path, can_allocate: bool, result) -> None:
@@ -32,7 +32,7 @@ def keep_features(files: list[Path], folder: Path, can_allocate: bool, result) -
 
 @pytest.mark.parametrize("can_allocate", [True, False])
 def test_features_that_do_not_fit_are_refused_in_one_sentence(
-    image_folder, tiny_disk, can_allocate  # noqa: F811
+    image_folder, tiny_disk, can_allocate
 ):
     """24 images of 96 x 96 x 3 numbers are 2.5 MiB; a map of them would end the process."""
     files, disk = sorted(image_folder.rglob("*.png")), tiny_disk(1)
@@ -48,7 +48,9 @@ def test_features_that_do_not_fit_are_refused_in_one_sentence(
     assert not list((disk / "features").iterdir())
 
 
-def test_a_note_that_does_not_fit_leaves_no_features_without_one(image_folder, tmp_path, monkeypatch):
+def test_a_note_that_does_not_fit_leaves_no_features_without_one(
+    image_folder, tmp_path, monkeypatch
+):
     files = sorted(image_folder.rglob("*.png"))
 
     def fail(*_):
@@ -71,7 +73,9 @@ def test_blocks_that_are_set_aside_change_nothing(tmp_path, monkeypatch):
 
 
 def test_an_evaluation_says_so_and_leaves_whole_pictures_only(
-    trained, labelled, tiny_disk  # noqa: F811
+    trained,
+    labelled,
+    tiny_disk,
 ):
     (checkpoint,) = trained("mast").glob("*.ckpt")
     disk = tiny_disk(1)
@@ -102,7 +106,7 @@ def test_tables_and_pictures_that_do_not_fit_leave_the_ones_before(tmp_path):
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     rows = [Measurement("backbone", "knn", "x" * 50, "top1", float(n)) for n in range(20)]
     for attempt in (lambda: save(figure, tmp_path, "a"), lambda: write(tmp_path / "b", {}, rows)):
-        with pytest.raises(StorageError, match="File too large; free some space"):
-            with largest_file(100), full_disk_explained(tmp_path):
-                attempt()
+        refused = pytest.raises(StorageError, match="File too large; free some space")
+        with refused, largest_file(100), full_disk_explained(tmp_path):
+            attempt()
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

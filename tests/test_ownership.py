@@ -1,4 +1,4 @@
-"""One process at a time writes into a run's folder, and what is killed leaves nothing in the way."""
+"""One process at a time writes into a run's folder; what was killed is not in the way."""
 
 import json
 import multiprocessing
@@ -70,9 +70,9 @@ def test_a_folder_has_one_owner_and_none_afterwards(tmp_path, holder):
     folder = tmp_path / "run"
     process = holder(folder)
     assert owner_of(folder).pid == process.pid
-    with pytest.raises(ConfigurationError, match=rf"process {process.pid} on .* is at work in"):
-        with owned(folder):
-            pass
+    refused = pytest.raises(ConfigurationError, match=rf"process {process.pid} on .* is at work in")
+    with refused, owned(folder):
+        pass
     process.terminate()  # without a handler, as by a kill
     process.wait()
     with owned(folder):
@@ -100,7 +100,9 @@ def test_a_process_of_the_same_number_is_another_one(tmp_path):
         assert owner_of(folder) == me
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"pid": 1}', '{"place": 1, "pid": "", "started": 2}'])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"pid": 1}', '{"place": 1, "pid": "", "started": 2}']
+)
 def test_a_damaged_lock_names_nobody(tmp_path, content):
     lock_of(tmp_path / "run").write_text(content)
     with owned(tmp_path / "run"):
@@ -147,7 +149,9 @@ def test_of_many_that_find_a_stale_lock_at_once_one_takes_it(tmp_path):
         stale = {"place": me.place, "pid": me.pid, "started": "1"}
         lock_of(folder).write_text(json.dumps(stale))
         barrier, results = context.Barrier(8), context.SimpleQueue()
-        processes = [context.Process(target=take, args=(folder, barrier, results)) for _ in range(8)]
+        processes = [
+            context.Process(target=take, args=(folder, barrier, results)) for _ in range(8)
+        ]
         for process in processes:
             process.start()
         found = [results.get() for _ in processes]
@@ -158,12 +162,12 @@ def test_of_many_that_find_a_stale_lock_at_once_one_takes_it(tmp_path):
 
 def test_a_folder_that_cannot_be_written_gets_one_sentence(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(ConfigurationError, match=r"choose another checkpoint\.dir"):
-        with owned(tmp_path / "file" / "run"):
-            pass
-    with largest_file(5), pytest.raises(StorageError, match="free some space, then start again"):
-        with owned(tmp_path / "run"):
-            pass
+    refused = pytest.raises(ConfigurationError, match=r"choose another checkpoint\.dir")
+    with refused, owned(tmp_path / "file" / "run"):
+        pass
+    refused = pytest.raises(StorageError, match="free some space, then start again")
+    with largest_file(5), refused, owned(tmp_path / "run"):
+        pass
 
 
 # --- which folder a run takes --------------------------------------------------------------------
@@ -199,7 +203,9 @@ def test_a_run_that_would_go_on_in_place_is_refused(small, holder):
         ({"NODE_RANK": "0"}, True),
     ],
 )
-def test_only_the_first_process_of_all_machines_takes_the_lock(small, monkeypatch, variables, first):
+def test_only_the_first_process_of_all_machines_takes_the_lock(
+    small, monkeypatch, variables, first
+):
     for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():

@@ -103,7 +103,9 @@ def test_a_run_repeats_bit_for_bit_and_goes_on_where_it_stopped(pretrain, tmp_pa
     assert again.returncode == 0, again.stderr
     assert len(list((tmp_path / "cut" / "mast").iterdir())) == 1
     assert "This run is finished: there was nothing to do" in again.stdout
-    left = {path.name: path.read_bytes() for path in (tmp_path / "cut").rglob("*") if path.is_file()}
+    left = {
+        path.name: path.read_bytes() for path in (tmp_path / "cut").rglob("*") if path.is_file()
+    }
     assert left == before
 
 

@@ -103,7 +103,6 @@ def test_the_last_images_first_views_are_measured(host):
 
     meter = embedding_meter(host.engine, part, {})
     meter.on_train_start()
-    meter.on_train_epoch_start()
     generator, first = torch.Generator().manual_seed(0), []
     for number in range(5):
         meter.on_train_batch_start()

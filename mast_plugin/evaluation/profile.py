@@ -38,8 +38,8 @@ from mast_plugin.evaluation.features import evaluating
 from mast_plugin.evaluation.labelled import check_finite
 from mast_plugin.evaluation.measurement import Measurement
 from mast_plugin.image import load_image
-from mast_plugin.progress import progress as progress_bar
 from mast_plugin.plan import IMAGENET_MEAN, IMAGENET_STD, Plan
+from mast_plugin.progress import progress as progress_bar
 from mast_plugin.views.pil import apply, centred
 from mast_plugin.views.torchvision import CentredView
 

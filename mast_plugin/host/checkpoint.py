@@ -31,6 +31,7 @@ def complete(checkpointer: type) -> Any:
 
     class CompleteCheckpointer(checkpointer):  # type: ignore[misc]
         path: Path
+        ckpt_placeholder: str
 
         def __init__(self, cfg: Any, logdir: str, frequency: int, keep_prev: bool) -> None:
             super().__init__(cfg, logdir, frequency, keep_prev)

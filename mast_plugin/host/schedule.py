@@ -72,7 +72,7 @@ def _left(state: Mapping[str, Any]) -> float:
 def _epochs(state: Mapping[str, Any], steps_per_epoch: float, done: int) -> int:
     """The epochs of the run that began a schedule, which counts either steps or epochs."""
     by_step = state["last_epoch"] > done
-    return round(state["max_epochs"] / (steps_per_epoch if by_step else 1))
+    return round(float(state["max_epochs"]) / (steps_per_epoch if by_step else 1))
 
 
 def stretching(engine: ModuleType) -> Any:

@@ -45,6 +45,6 @@ def embedder(model: Any, backbone: nn.Module) -> nn.Module:
     """
     head = getattr(model, "head", None)
     # MAST's; most methods'; DINO's, whose head goes on to the prototypes.
-    found = (getattr(head, "projector", None), getattr(model, "projector", None))
-    found = (*found, getattr(head, "mlp", None))
+    owners = ((head, "projector"), (model, "projector"), (head, "mlp"))
+    found = (getattr(owner, name, None) for owner, name in owners)
     return next((part for part in found if isinstance(part, nn.Module)), backbone)
