@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from mast_plugin.configuration import shipped_directory
 from mast_plugin.cost import read_cost
 from mast_plugin.errors import ConfigurationError, DataError
 from mast_plugin.evaluation.measurement import Measurement
-from mast_plugin.ownership import owned
+from mast_plugin.ownership import _started, owned, owner_of
 from mast_plugin.registration import register_resolvers
 from mast_plugin.report.content import Estimate
 
@@ -227,6 +228,46 @@ def test_a_killed_comparison_goes_on_where_it_was(tiny, labelled, tmp_path):
     third = subprocess.run(command, capture_output=True, **options)
     assert third.returncode == 0, third.stderr
     assert "pretraining" not in third.stdout
+
+
+def test_a_comparison_that_is_killed_takes_its_training_along(tiny, labelled, tmp_path):
+    """Killed alone, without its process group; nothing else is running in the folder then."""
+    given = "{" + ",".join(f"{k}:{json.dumps(v)}" for k, v in tiny.items()) + "}"
+    given = given.replace("max_epochs:1", "max_epochs:10000")
+    command = [sys.executable, str(MAIN), "methods=[vicreg]", f"overrides={given}"]
+    command += [f"dataset={labelled}", "tasks=[hue]", "protocols=[knn]", "metric=knn"]
+    with (tmp_path / "log").open("w") as log:
+        comparison = subprocess.Popen(
+            command,
+            cwd=tmp_path,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            start_new_session=True,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        deadline = time.monotonic() + 120
+        while not (found := list(tmp_path.glob("comparison/runs/vicreg/*/*.ckpt"))):
+            assert comparison.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        training = owner_of(found[0].parent)
+        assert training is not None and training.pid != comparison.pid
+        comparison.kill()
+        comparison.wait()
+        deadline = time.monotonic() + 30
+        while owner_of(found[0].parent):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        while _started(training.pid):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(comparison.pid, signal.SIGKILL)
+    printed = (tmp_path / "log").read_text()
+    assert "pretraining vicreg, seed 0: run 1 of 1" in printed
+    assert "mast-pretrain: stopped by SIGTERM; the same command goes on from" in printed
+    assert not list(tmp_path.glob("comparison/runs/vicreg/*.lock"))
 
 
 def test_a_search_keeps_what_validation_likes_best(tiny, labelled, tmp_path, host, capsys):

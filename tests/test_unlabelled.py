@@ -17,7 +17,7 @@ METHODS = {
     "mast": "mast",
     "vicreg": "vicreg",
     "simclr": "simclr",
-    "byol": "vicreg method=byol +method_kwargs.pred_hidden_dim=16 momentum.classifier=true",
+    "byol": "vicreg method=byol +method_kwargs.pred_hidden_dim=16",
     "nnclr": "vicreg method=nnclr +method_kwargs.pred_hidden_dim=16 +method_kwargs.queue_size=32 "
     "+method_kwargs.temperature=0.2",
     "simsiam": "vicreg method=simsiam +method_kwargs.pred_hidden_dim=16",
