@@ -14,7 +14,11 @@ SPREAD = ("train_loss", "embedding_std", "embedding_rankme")
 :mod:`mast_plugin.evaluation.labelfree`."""
 IMAGES = 1024
 """So many images, the last of an epoch, are measured, as a process sees them; RankMe is at most
-their number. This project's choice: the singular values take half a second on one core."""
+their number. This project's choice: the singular values take about a second on one core."""
+SPREAD_NOTE = (
+    "(of the last epoch; std from 0, collapsed, to 1, and rankme up to the number of images "
+    f"measured, its last {IMAGES:,} at most)\n"
+)
 
 
 def embedding_meter(engine: ModuleType, part: nn.Module, withheld: Mapping[str, Tensor]) -> Any:
@@ -52,6 +56,8 @@ def embedding_meter(engine: ModuleType, part: nn.Module, withheld: Mapping[str, 
             self.losses.append(total - sum(withheld.values()))
 
         def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
+            if not self.losses:  # an epoch without a step
+                return
             embeddings, loss = self.last.take(), torch.stack(self.losses).mean()
             self.losses = []
             values = (loss, feature_std(embeddings), rankme(embeddings))

@@ -9,7 +9,7 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig
 
-from mast_plugin.collapse import SPREAD, embedding_meter
+from mast_plugin.collapse import SPREAD, SPREAD_NOTE, embedding_meter
 from mast_plugin.command import answer, is_first_process, say, spare_the_cores
 from mast_plugin.composition import guarded
 from mast_plugin.configuration import (
@@ -88,6 +88,7 @@ class Pretrained:
             names = ("val_", "train_acc1", *SPREAD)
             shown = {k: v for k, v in self.metrics.items() if k.startswith(names)}
             scores = "".join(f"{name}: {value:.2f}\n" for name, value in shown.items())
+            scores += SPREAD_NOTE if SPREAD[-1] in shown else ""
         return f"\n{scores}\n{self.folder} holds {files}"
 
 
