@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from mast_plugin.errors import ConfigurationError
+from mast_plugin.host.schedule import refuse_misfit
 from mast_plugin.pretrain import pretrain
 
 FIXED = ("optimizer.name=sgd", "~optimizer.kwargs.fused", "data.check=false")
@@ -107,6 +109,21 @@ def test_what_cannot_go_on_is_refused_with_the_mend(run):
         with pytest.raises(ConfigurationError, match=message):
             run(*overrides, "scheduler.warmup_epochs=0", after(whole, 1))
     assert len(list(whole.parent.iterdir())) == 1  # nothing was begun
+
+
+@pytest.mark.parametrize(
+    "change", [{"_last_lr": None}, {"base_lrs": [1.0]}, {"last_epoch": "x"}, {"max_epochs": None}]
+)
+def test_a_damaged_schedule_is_refused(change):
+    state = {"last_epoch": 4, "warmup_epochs": 1, "eta_min": 0.0, "max_epochs": 8}
+    state |= {"_last_lr": [0.1, 0.1], "base_lrs": [0.2, 0.2]}
+    cfg = OmegaConf.create({"max_epochs": 9, "scheduler": {"name": "warmup_cosine"}})
+    cfg.resume_from_checkpoint = "a.ckpt"
+    checkpoint = {"epoch": 1, "global_step": 4, "lr_schedulers": [state]}
+    refuse_misfit(checkpoint, Path("a.ckpt"), cfg)
+    state |= change
+    with pytest.raises(ConfigurationError, match=r"no run can go on from a\.ckpt, whose schedule"):
+        refuse_misfit(checkpoint, Path("a.ckpt"), cfg)
 
 
 def test_a_schedule_without_a_course_goes_on(run):

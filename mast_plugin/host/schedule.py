@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from mast_plugin.command import say
 from mast_plugin.errors import ConfigurationError
+from mast_plugin.explanation import explained
 from mast_plugin.host.quiet import quiet_host
 
 _MARKS = {"warmup_cosine": "max_epochs", "step": "milestones"}
@@ -50,8 +51,12 @@ def refuse_misfit(checkpoint: Mapping[str, Any], path: Path, cfg: DictConfig) ->
             f"{path} was trained with scheduler.name={kind}, and no run can go on from it with "
             f"{cfg.scheduler.name}: give scheduler.name={kind}"
         )
-    left = _left(state) if kind == "warmup_cosine" else 1.0
-    if left < _ENDED and cfg.max_epochs > _epochs(state, checkpoint["global_step"] / done, done):
+    if kind != "warmup_cosine":
+        return
+    with explained(f"no run can go on from {path}, whose schedule is damaged", "give another one"):
+        left = _left(state)
+        planned = _epochs(state, checkpoint["global_step"] / done, done)
+    if left < _ENDED and cfg.max_epochs > planned:
         raise ConfigurationError(
             f"the schedule of {path} has ended, with {left:.1%} of its rate left, so that more "
             f"epochs would train nothing: start a run of max_epochs={cfg.max_epochs}, or begin "
