@@ -66,11 +66,25 @@ def answer(program: str, work: Callable[[], object]) -> None:
             _stop(program, under_way)
 
 
+def say(line: str) -> None:
+    """Print a line that informs, where there is one, on standard error: beside a bar, if any."""
+    if line:
+        from tqdm import tqdm
+
+        tqdm.write(line, file=sys.stderr)
+
+
 def is_first_process() -> bool:
-    """Whether this is the one of a run's processes that speaks for all, by the launchers' names."""
-    names = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
-    rank = next((os.environ[name] for name in names if name in os.environ), "0")
-    return rank == "0"
+    """Whether this is the one of a run's processes that speaks for all, by the launchers' names.
+
+    The first two count over all machines; without them, the engine itself starts the processes of
+    a machine and is told which machine it is on.
+    """
+    for name in ("RANK", "SLURM_PROCID"):
+        if name in os.environ:
+            return os.environ[name] == "0"
+    names = ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK")
+    return all(os.environ.get(name, "0") == "0" for name in names)
 
 
 def _stop(program: str, stop: Interruption) -> NoReturn:

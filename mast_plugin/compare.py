@@ -1,6 +1,7 @@
 """Comparing methods under one protocol: ``mast-compare`` and ``main_compare.py``."""
 
 import csv
+import io
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import isfinite
@@ -11,12 +12,14 @@ import hydra
 from omegaconf import DictConfig
 
 from mast_plugin.command import answer, spare_the_cores
+from mast_plugin.comparison.countdown import Countdown
 from mast_plugin.comparison.preparation import TABLED, Cells, checked, evaluation_of, planned
 from mast_plugin.composition import guarded
 from mast_plugin.configuration import plain, shipped_directory
 from mast_plugin.errors import DataError, DivergenceError
 from mast_plugin.registration import register_resolvers
 from mast_plugin.run import write_json
+from mast_plugin.storage import full_disk_explained, write_whole
 
 if TYPE_CHECKING:
     from mast_plugin.comparison.cell import Cell
@@ -81,18 +84,24 @@ def compare(cfg: DictConfig) -> Compared:
             that failed. What is finished is kept.
     """
     cfg, variants = checked(cfg)
-    output = Path(cfg.output)
+    with full_disk_explained(Path(cfg.output)):
+        return _compared(cfg, variants)
+
+
+def _compared(cfg: DictConfig, variants: "list[Variant]") -> Compared:
+    """The whole work, of options that are checked."""
     variants, search = _searched(cfg, variants)
     cells = planned(cfg, variants, plain(cfg.seeds))
+    countdown = Countdown(cells.values())
     for cell in cells.values():
-        cell.pretrain()
+        countdown.pretrain(cell)
     shown = (cfg.ours, cfg.seeds[0]) if cfg.report else None
     results = {
         key: cell.evaluate({**evaluation_of(cfg), "report": key == shown})
         for key, cell in cells.items()
     }
     table = _table(cfg, results, cfg.metric)
-    compared = Compared(output, table, _costs(cfg, cells), search)
+    compared = Compared(Path(cfg.output), table, _costs(cfg, cells), search)
     _write(cfg, compared, results)
     if cfg.report:
         from mast_plugin.report.comparison_report import report_comparison
@@ -111,8 +120,10 @@ def _searched(cfg: DictConfig, variants: "list[Variant]") -> "tuple[list[Variant
     tried = [[variant.changed(candidate) for candidate in candidates] for variant in variants]
     plans = [[planned(cfg, [each], [cfg.seeds[0]]) for each in row] for row in tried]
     chosen, record = [], {}
+    every = [cell for row in plans for cells in row for cell in cells.values()]
+    countdown = Countdown(every, " of the search")
     for row, cells in zip(tried, plans, strict=True):
-        scores = [_validated(cfg, next(iter(cell.values()))) for cell in cells]
+        scores = [_validated(cfg, next(iter(cell.values())), countdown) for cell in cells]
         best = max(range(len(row)), key=scores.__getitem__)
         listed = ", ".join(f"{score:.1f}" for score in scores)
         print(f"{row[best].name}: {candidates[best]} is the best in validation ({listed})")
@@ -124,14 +135,14 @@ def _searched(cfg: DictConfig, variants: "list[Variant]") -> "tuple[list[Variant
     return chosen, record
 
 
-def _validated(cfg: DictConfig, cell: "Cell") -> float:
+def _validated(cfg: DictConfig, cell: "Cell", countdown: Countdown) -> float:
     """Mean over the tasks of the k-NN's accuracy on a validation split of the training images.
 
     A candidate whose training diverged comes last.
     """
     options = {"protocols": ["knn"], "subspaces": [], "output": str(cell.folder / "validation")}
     try:
-        cell.pretrain()
+        countdown.pretrain(cell)
         evaluated = cell.evaluate({**evaluation_of(cfg), **options})
     except (DataError, DivergenceError):  # of features that are not finite; the images were read
         return float("-inf")
@@ -181,14 +192,15 @@ def _write(cfg: DictConfig, compared: Compared, results: Results) -> None:
     content = {"configuration": plain(cfg), "search": compared.search, "tables": tables}
     content |= {"costs": compared.costs, "runs": runs}
     write_json(folder / "comparison.json", content)
-    with (folder / "comparison.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("method", "seed", "space", "protocol", "subject", "metric", "value"))
-        for (method, seed), result in results.items():
-            writer.writerows(
-                (method, seed, row.space, row.protocol, row.subject, row.metric, row.value)
-                for row in result.rows
-            )
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(("method", "seed", "space", "protocol", "subject", "metric", "value"))
+    for (method, seed), result in results.items():
+        writer.writerows(
+            (method, seed, row.space, row.protocol, row.subject, row.metric, row.value)
+            for row in result.rows
+        )
+    write_whole(folder / "comparison.csv", text.getvalue())
 
 
 def _protocols(result: "Evaluated") -> set[str]:

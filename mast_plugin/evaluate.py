@@ -13,7 +13,9 @@ from mast_plugin.command import answer, spare_the_cores
 from mast_plugin.composition import guarded
 from mast_plugin.configuration import evaluation_options, plain, shipped_directory
 from mast_plugin.errors import ConfigurationError
+from mast_plugin.progress import describe, progress
 from mast_plugin.registration import register_resolvers
+from mast_plugin.storage import full_disk_explained
 
 if TYPE_CHECKING:
     from mast_plugin.evaluation.measurement import Measurement
@@ -74,8 +76,6 @@ def evaluate(cfg: DictConfig) -> Evaluated:
         MASTError: anything that keeps the evaluation from starting, before it takes any time.
     """
     cfg = checked(cfg)
-    from mast_plugin.evaluation.header import describe
-    from mast_plugin.evaluation.measurement import read, write
     from mast_plugin.evaluation.network import open_network
 
     network = open_network(
@@ -85,6 +85,15 @@ def evaluate(cfg: DictConfig) -> Evaluated:
         config=cfg.config and Path(cfg.config),
     )
     folder = _folder(cfg)
+    with full_disk_explained(folder):
+        return _evaluated(cfg, network, folder)
+
+
+def _evaluated(cfg: DictConfig, network: "Network", folder: Path) -> Evaluated:
+    """The whole work, of an opened network."""
+    from mast_plugin.evaluation.header import describe
+    from mast_plugin.evaluation.measurement import read, write
+
     subject, seconds = _subject(cfg, network, folder)
     header = describe(plain(cfg), subject, _dataset(cfg, network))
     found = folder / "evaluation.json"
@@ -167,15 +176,13 @@ def _subject(
 def _measure(
     subject: "Subject", protocols: Sequence[str], seconds: dict[str, float]
 ) -> "list[Measurement]":
-    from tqdm import tqdm
-
     from mast_plugin.evaluation.protocol import steps
 
     rows: list[Measurement] = []
     work = list(steps(subject, protocols))
-    bar = tqdm(work, disable=None, leave=False)
+    bar = progress(work)
     for name, step in bar:
-        bar.set_description(name)
+        describe(bar, name)
         start = time.perf_counter()
         rows += step()
         protocol = name.partition(" ")[0]

@@ -1,7 +1,7 @@
 """Pretraining from a configuration, on either host: ``mast-pretrain`` and ``main_pretrain.py``."""
 
 import sys
-import warnings
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,8 @@ import hydra
 from omegaconf import DictConfig
 
 from mast_plugin.backbone import require_views
-from mast_plugin.command import answer, spare_the_cores
+from mast_plugin.collapse import SPREAD, SPREAD_NOTE, embedding_meter
+from mast_plugin.command import answer, is_first_process, say, spare_the_cores
 from mast_plugin.composition import guarded
 from mast_plugin.configuration import (
     absolute_config_path,
@@ -26,16 +27,29 @@ from mast_plugin.ending import premature_end_explained
 from mast_plugin.errors import ConfigurationError
 from mast_plugin.explanation import explained
 from mast_plugin.host.checkpoint import streaming_io
+from mast_plugin.host.quiet import quiet_engine
+from mast_plugin.host.schedule import refuse_misfit, stretching
+from mast_plugin.host.unlabelled import embedder, withhold_accuracies
 from mast_plugin.interruption import stopping
+from mast_plugin.pace import pace_teller, smaller_size_advised
+from mast_plugin.parentage import adopting, end_with_parent
 from mast_plugin.registration import register, register_resolvers
 from mast_plugin.repetition import reseeding
 from mast_plugin.resumption import misfit_explained, read_checkpoint
-from mast_plugin.run import Run, keep_metrics, open_run
+from mast_plugin.run import (
+    Run,
+    claimed_run,
+    is_finished,
+    metrics_kept,
+    open_run,
+    other_configuration,
+)
 
 
 def main() -> None:
     """Run the command line; a configuration's path is taken from the working directory."""
     spare_the_cores()
+    end_with_parent()
     sys.argv[1:] = absolute_config_path(sys.argv[1:])
     register_resolvers()
     with guarded("mast-pretrain"):
@@ -56,20 +70,26 @@ class Pretrained:
             ``evaluation.json``; of MAST, ``routes.png``.
         comparison: scores of the network before and after, or ``None`` without tasks.
         metrics: what the run logged last, by name.
+        found_finished: an earlier session had done all of it, and nothing was changed.
     """
 
     folder: Path
     comparison: Any
     metrics: dict[str, float]
+    found_finished: bool = False
 
     def __str__(self) -> str:
         """The short table, and where everything is."""
         files = ", ".join(sorted(path.name for path in self.folder.iterdir()))
-        if self.comparison is not None:
+        if self.found_finished:
+            scores = "This run is finished: there was nothing to do, and nothing was changed.\n"
+        elif self.comparison is not None:
             scores = f"Accuracy in %, untrained -> pretrained\n{self.comparison}\n"
         else:
-            shown = {k: v for k, v in self.metrics.items() if k.startswith(("val_", "train_acc1"))}
+            names = ("val_", "train_acc1", *SPREAD)
+            shown = {k: v for k, v in self.metrics.items() if k.startswith(names)}
             scores = "".join(f"{name}: {value:.2f}\n" for name, value in shown.items())
+            scores += SPREAD_NOTE if SPREAD[-1] in shown else ""
         return f"\n{scores}\n{self.folder} holds {files}"
 
 
@@ -84,8 +104,6 @@ def pretrain(cfg: DictConfig) -> Pretrained:
             is not finite, or a full disk, at any time.
         Interruption: the command was asked to stop.
     """
-    from mast_plugin import data
-    from mast_plugin.evaluation.scoring import Scoring
     from mast_plugin.host import load_host
 
     cfg, views, images = _prepared(cfg)
@@ -93,20 +111,39 @@ def pretrain(cfg: DictConfig) -> Pretrained:
     host = load_host()
     register()
     _check_method(cfg, host)
+    with claimed_run(cfg) as run:
+        if is_finished(cfg, run):
+            return Pretrained(run.folder, None, {}, found_finished=True)
+        if cfg.auto_resume.enabled and is_first_process():
+            say(other_configuration(cfg, run))
+        with quiet_engine():
+            return _run(cfg, views, images, host, run)
+
+
+def _run(cfg: DictConfig, views: Any, images: Any, host: Any, run: Run) -> Pretrained:
+    """Train, or go on training, in a folder that is this process's own."""
+    from mast_plugin import data
+    from mast_plugin.evaluation.scoring import Scoring
+
     host.engine.seed_everything(cfg.seed, workers=True)
-    run = open_run(cfg)
-    if run.resume_from:
-        read_checkpoint(run.resume_from)  # refused before anything is built or written
+    if run.resume_from:  # refused before anything is built or written
+        refuse_misfit(read_checkpoint(run.resume_from), run.resume_from, cfg)
     trainer = _trainer(cfg, host, run)
     model = _model(cfg, host, trainer)
     require_views(cfg.backbone.name, host.backbone(model), views.crop_sizes)
     if cfg.init_from is not None and run.resume_from is None:
         _start(cfg, host, model, trainer)
+    withheld = withhold_accuracies(model, cfg)
+    if cfg.data.no_labels:
+        part = embedder(model, host.backbone(model))
+        trainer.callbacks.append(embedding_meter(host.engine, part, withheld))
     scoring = Scoring.open(cfg, trainer, host.backbone(model), views.centred)
     untrained = scoring.scores() if scoring else ()
     if cfg.debug_augmentations:
         print(views.transform)
     place = {"num_processes": trainer.world_size, "rank": trainer.global_rank}
+    if trainer.is_global_zero:
+        say(smaller_size_advised(trainer.strategy.root_device, max(views.crop_sizes)))
     training = data.training_loader(cfg, images, views.transform, **place)
     validation = data.validation_loader(cfg, views.centred)
     if validation is not None:
@@ -171,11 +208,10 @@ def _start(cfg: DictConfig, host: Any, model: Any, trainer: Any) -> None:
 
 
 def _fit(trainer: Any, model: Any, training: Any, validation: Any, run: Run) -> None:
-    if trainer.is_global_zero:
-        keep_metrics(run.folder)
-    with warnings.catch_warnings():
-        # A run without validation images is a choice, not an oversight.
-        warnings.filterwarnings("ignore", message=".*have no `val_dataloader`")
+    with ExitStack() as stack:
+        if trainer.is_global_zero:
+            stack.enter_context(metrics_kept(run.folder))
+        stack.enter_context(adopting())  # of the processes of other devices
         resume_from = run.resume_from and str(run.resume_from)
         with misfit_explained(run.resume_from):
             trainer.fit(model, training, validation, ckpt_path=resume_from)
@@ -217,7 +253,8 @@ def _trainer(cfg: DictConfig, host: Any, run: Run) -> Any:
     cost = recorder(host.engine, run.folder, batch_size=cfg.optimizer.batch_size, views=views)
     callback = [callbacks.LearningRateMonitor(logging_interval="epoch"), cost]
     # What is not finite must be found before it can be saved.
-    callback += [reseeding(host.engine, cfg.seed), stopping(host.engine)]
+    callback += [reseeding(host.engine, cfg.seed), stopping(host.engine), stretching(host.engine)]
+    callback += [pace_teller(host.engine)]
     callback += [divergence_guard(host.engine, cfg.method)]
     if cfg.checkpoint.enabled:
         logdir = str(run.folder.parent)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from mast_plugin.errors import StorageError
+from mast_plugin.errors import MASTError, StorageError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """No space, no quota, and a file as large as the system lets one become."""
@@ -33,6 +33,36 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     except BaseException:
         part.unlink(missing_ok=True)  # on a full disk, the next attempt needs the room
         raise
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file as :func:`whole_file` does."""
+    with whole_file(path) as file:
+        file.write(text.encode())
+
+
+@contextmanager
+def full_disk_explained(folder: Path) -> Iterator[None]:
+    """Say in one sentence that the disk is full, and what can be done.
+
+    Args:
+        folder: where was written.
+
+    Raises:
+        StorageError: the disk was full.
+    """
+    try:
+        yield
+    except MASTError:
+        raise
+    except Exception as error:
+        try:
+            with full_disk_named(folder):
+                raise
+        except StorageError as full:
+            raise StorageError(
+                f"{full}; free some space and start again: what is finished is kept"
+            ) from error
 
 
 def settle(part: Path, path: Path) -> None:
@@ -66,8 +96,8 @@ def full_disk_named(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except StorageError:
-        raise
+    except MASTError:
+        raise  # it says already what could not be written
     except Exception as error:
         cause = _full_disk(error)
         if cause is None:

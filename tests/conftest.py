@@ -1,4 +1,5 @@
 import os
+import subprocess
 import warnings
 from pathlib import Path
 
@@ -114,3 +115,23 @@ def labelled(tmp_path_factory) -> Path:
     return Path(
         embedded_dataset(root=tmp_path_factory.mktemp("cache"), specification=specification)
     )
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    """A file system of its own; its size in MiB is given, again if it is to change."""
+    place = tmp_path / "disk"
+    place.mkdir()
+
+    def mount(size: int, *, again: bool = False) -> Path:
+        options = f"{'remount,' * again}size={size}m"
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
+        try:
+            subprocess.run(command, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            pytest.skip("file systems cannot be mounted here")
+        return place
+
+    yield mount
+    if place.is_mount():
+        subprocess.run(["umount", str(place)], check=True)

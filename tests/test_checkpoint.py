@@ -4,7 +4,6 @@ import errno
 import json
 import os
 import resource
-import subprocess
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,9 +15,10 @@ import torch
 from mast_plugin.errors import StorageError
 from mast_plugin.host.checkpoint import complete
 from mast_plugin.pretrain import pretrain
+from mast_plugin.run import latest_checkpoint
 from mast_plugin.storage import part_of, whole_file
 
-PATTERN = "run-ep={}.ckpt"
+PATTERN = "ep={}.ckpt"
 
 
 class HostCheckpointer:
@@ -28,7 +28,7 @@ class HostCheckpointer:
         self.cfg, self.path, self.frequency = cfg, Path(logdir), frequency
 
     def initial_setup(self, trainer):
-        self.ckpt_placeholder, self.last_ckpt = PATTERN, None
+        self.ckpt_placeholder, self.last_ckpt = "run-x-ep={}.ckpt", None
 
     def save_args(self, trainer):
         (self.path / "args.json").write_text(json.dumps(self.cfg))
@@ -81,13 +81,13 @@ def test_each_checkpoint_replaces_the_one_before_it(started, tmp_path):
     checkpointer.on_train_epoch_end(trainer, None)
     trainer.current_epoch, trainer.content = 1, "second"
     checkpointer.on_train_epoch_end(trainer, None)
-    assert saved(tmp_path) == {"run-ep=1.ckpt": "second"}
+    assert saved(tmp_path) == {"ep=1.ckpt": "second"}
 
 
 def test_the_last_epoch_is_saved_whatever_the_frequency(started, tmp_path):
     trainer = Trainer(current_epoch=99, content="last")
     started(trainer, frequency=10).on_train_epoch_end(trainer, None)
-    assert saved(tmp_path) == {"run-ep=99.ckpt": "last"}
+    assert saved(tmp_path) == {"ep=99.ckpt": "last"}
 
 
 def test_the_old_one_goes_when_the_new_one_is_on_the_disk(started, tmp_path, monkeypatch):
@@ -136,7 +136,7 @@ def test_a_failed_write_leaves_the_one_before_and_no_part(code, started, tmp_pat
     trainer.current_epoch, trainer.save_checkpoint = 1, fail
     with pytest.raises(StorageError, match=rf"ep=1\.ckpt: {os.strerror(code)}"):
         checkpointer.save(trainer)
-    assert saved(tmp_path) == {"run-ep=0.ckpt": "first"}
+    assert saved(tmp_path) == {"ep=0.ckpt": "first"}
 
 
 # --- the session after an interruption -----------------------------------------------------------
@@ -157,6 +157,22 @@ def test_a_resumed_session_tidies_up_what_a_kill_left(keep_prev, left, started, 
     checkpointer.save(trainer)
     kept = {8} | (left if keep_prev else set())
     assert set(saved(tmp_path)) == {PATTERN.format(epoch) for epoch in kept}
+
+
+def test_a_session_goes_on_from_a_name_of_the_host(started, tmp_path):
+    """As older versions wrote it: with the run's name in front."""
+    old, older = (tmp_path / f"run-x-ep={epoch}.ckpt" for epoch in (7, 6))
+    trainer = Trainer(current_epoch=7, content="good")
+    started(trainer)
+    for path in (old, older):
+        path.write_text("good")
+    assert latest_checkpoint(tmp_path) == old
+    trainer.ckpt_path, trainer.current_epoch = str(old), 8
+    checkpointer = started(trainer)
+    assert set(saved(tmp_path)) == {old.name}
+    checkpointer.save(trainer)
+    assert set(saved(tmp_path)) == {"ep=8.ckpt"}
+    assert latest_checkpoint(tmp_path).name == "ep=8.ckpt"
 
 
 def test_what_an_earlier_session_kept_on_purpose_stays(started, tmp_path):
@@ -186,26 +202,6 @@ def test_a_file_that_does_not_fit_leaves_the_one_before(tmp_path):
     with largest_file(1000), pytest.raises(OSError), whole_file(path) as file:
         file.write(bytes(2000))
     assert path.read_bytes() == b"whole" and list(tmp_path.iterdir()) == [path]
-
-
-@pytest.fixture
-def tiny_disk(tmp_path):
-    """A file system of its own; its size in MiB is given, again if it is to change."""
-    place = tmp_path / "disk"
-    place.mkdir()
-
-    def mount(size: int, *, again: bool = False) -> Path:
-        options = f"{'remount,' * again}size={size}m"
-        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
-        try:
-            subprocess.run(command, check=True, capture_output=True)
-        except (OSError, subprocess.CalledProcessError):
-            pytest.skip("file systems cannot be mounted here")
-        return place
-
-    yield mount
-    if place.is_mount():
-        subprocess.run(["umount", str(place)], check=True)
 
 
 def test_a_full_disk_ends_a_run_that_goes_on_when_there_is_room(host, small, tiny_disk):

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,14 @@ from omegaconf import OmegaConf
 from scipy import stats
 
 from mast_plugin.compare import compare
-from mast_plugin.comparison.cell import Cell, _alone
+from mast_plugin.comparison.cell import Cell
 from mast_plugin.comparison.estimate import MEAN_TASK, as_text, compared, estimate, scores_of
 from mast_plugin.comparison.variant import Variant, composed, grid, read_variant, recipe_folder
 from mast_plugin.configuration import shipped_directory
 from mast_plugin.cost import read_cost
 from mast_plugin.errors import ConfigurationError, DataError
 from mast_plugin.evaluation.measurement import Measurement
+from mast_plugin.ownership import _started, owned, owner_of
 from mast_plugin.registration import register_resolvers
 from mast_plugin.report.content import Estimate
 
@@ -151,13 +153,12 @@ def test_runs_that_differ_in_anything_have_folders_of_their_own(tiny, tmp_path):
     assert not any(each.exists() for each in folders)
 
 
-def test_one_run_is_never_done_by_two_at_once(tmp_path):
-    with (
-        _alone(tmp_path / "run", "mast, seed 0"),
-        pytest.raises(ConfigurationError, match="another process is pretraining mast, seed 0"),
-        _alone(tmp_path / "run", "mast, seed 0"),
-    ):
-        pass
+def test_one_run_is_never_done_by_two_at_once(tiny, tmp_path):
+    cell = Cell.plan(read_variant("mast", KNOWN).changed(tiny), 0, recipe_folder(None), tmp_path)
+    refused = pytest.raises(ConfigurationError, match="another process is pretraining mast, seed 0")
+    with owned(cell.folder), refused:
+        cell.pretrain()
+    assert not cell.folder.exists()
 
 
 @pytest.mark.parametrize(
@@ -228,6 +229,46 @@ def test_a_killed_comparison_goes_on_where_it_was(tiny, labelled, tmp_path):
     third = subprocess.run(command, capture_output=True, **options)
     assert third.returncode == 0, third.stderr
     assert "pretraining" not in third.stdout
+
+
+def test_a_comparison_that_is_killed_takes_its_training_along(tiny, labelled, tmp_path):
+    """Killed alone, without its process group; nothing else is running in the folder then."""
+    given = "{" + ",".join(f"{k}:{json.dumps(v)}" for k, v in tiny.items()) + "}"
+    given = given.replace("max_epochs:1", "max_epochs:10000")
+    command = [sys.executable, str(MAIN), "methods=[vicreg]", f"overrides={given}"]
+    command += [f"dataset={labelled}", "tasks=[hue]", "protocols=[knn]", "metric=knn"]
+    with (tmp_path / "log").open("w") as log:
+        comparison = subprocess.Popen(
+            command,
+            cwd=tmp_path,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            start_new_session=True,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        deadline = time.monotonic() + 120
+        while not (found := list(tmp_path.glob("comparison/runs/vicreg/*/*.ckpt"))):
+            assert comparison.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        training = owner_of(found[0].parent)
+        assert training is not None and training.pid != comparison.pid
+        comparison.kill()
+        comparison.wait()
+        deadline = time.monotonic() + 30
+        while owner_of(found[0].parent):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        while _started(training.pid):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(comparison.pid, signal.SIGKILL)
+    printed = (tmp_path / "log").read_text()
+    assert "pretraining vicreg, seed 0: run 1 of 1" in printed
+    assert "mast-pretrain: stopped by SIGTERM; the same command goes on from" in printed
+    assert not list(tmp_path.glob("comparison/runs/vicreg/*.lock"))
 
 
 def test_a_search_keeps_what_validation_likes_best(tiny, labelled, tmp_path, host, capsys):

@@ -1,10 +1,17 @@
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from mast_plugin.configuration import resolve
 from mast_plugin.errors import ConfigurationError
-from mast_plugin.run import keep_metrics, latest_checkpoint, open_run
+from mast_plugin.run import (
+    latest_checkpoint,
+    metrics_kept,
+    open_run,
+    other_configuration,
+    write_json,
+)
 
 
 def folder(small, *overrides) -> Path:
@@ -48,9 +55,41 @@ def test_a_missing_checkpoint_is_refused(small):
 
 
 def test_metrics_of_an_interrupted_run_are_moved_aside(tmp_path):
-    for content in ("one", "two"):
-        (tmp_path / "metrics.csv").write_text(content)
-        keep_metrics(tmp_path)
+    for content in ("one", "two", "three"):
+        with metrics_kept(tmp_path):
+            (tmp_path / "metrics.csv").write_text(content)
     assert (tmp_path / "metrics.before-1.csv").read_text() == "one"
     assert (tmp_path / "metrics.before-2.csv").read_text() == "two"
+    assert (tmp_path / "metrics.csv").read_text() == "three"
     assert latest_checkpoint(tmp_path) is None
+
+
+def test_metrics_come_back_where_a_session_logs_none(tmp_path):
+    (tmp_path / "metrics.csv").write_text("one")
+    with pytest.raises(KeyboardInterrupt), metrics_kept(tmp_path):
+        raise KeyboardInterrupt
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.csv"]
+    assert (tmp_path / "metrics.csv").read_text() == "one"
+
+
+def test_auto_resume_says_which_key_differs(small, host):
+    given = ("auto_resume.enabled=true", "checkpoint.enabled=true", "data.check=false")
+
+    def line(*overrides: str) -> str:
+        cfg = resolve(small("mast", *given, *overrides))
+        return other_configuration(cfg, open_run(cfg))
+
+    assert line() == ""
+    for seed in ("5", "7"):
+        cfg = resolve(small("mast", *given, f"seed={seed}", "max_epochs=3"))
+        folder = open_run(cfg).folder
+        content = OmegaConf.to_container(cfg, resolve=True)
+        write_json(folder / "args.json", {**content, "wandb_run_id": "x"})
+    (folder / "mast-ep=0.ckpt").touch()
+    assert line("seed=7", "max_epochs=3") == ""  # it goes on
+    said = line("seed=7", "max_epochs=4", "checkpoint.frequency=9")
+    assert said == f"auto_resume starts anew: {folder} differs in max_epochs (3, now 4)"
+    assert "method_kwargs.mask_lr (" in line("seed=7", "max_epochs=3", "method_kwargs.mask_lr=0.5")
+    said = line("seed=7", "optimizer.lr=1", "optimizer.weight_decay=0", "augmentations.0.crop=null")
+    assert said.endswith(" more") and said.count("now") == 3
+    assert line("seed=7", "name=other") == ""

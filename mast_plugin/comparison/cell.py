@@ -2,8 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,8 @@ from mast_plugin.cost import read_cost
 from mast_plugin.ending import diverged
 from mast_plugin.errors import ConfigurationError, DivergenceError
 from mast_plugin.evaluate import Evaluated, evaluate
+from mast_plugin.ownership import owner_of
+from mast_plugin.parentage import environment
 from mast_plugin.run import last_epoch, latest_checkpoint
 
 
@@ -72,8 +73,11 @@ class Cell:
         """Whether the last epoch's checkpoint is there."""
         return last_epoch(self.folder) == self.max_epochs - 1
 
-    def pretrain(self) -> None:
-        """Run what is left of the pretraining, in a process of its own.
+    def pretrain(self, note: str = "") -> None:
+        """Run what is left of the pretraining, in a process of its own, which ends with this one.
+
+        Args:
+            note: for the line that says that it starts.
 
         Raises:
             DivergenceError: its loss was not finite, now or when it was run before.
@@ -82,11 +86,17 @@ class Cell:
         if self.is_finished:
             return
         self._refuse_diverged()
-        print(f"pretraining {self.label}", flush=True)
+        print(f"pretraining {self.label}{note and ': '}{note}", flush=True)
         command = [sys.executable, "-m", "mast_plugin.pretrain"]
         command += ["--config-path", str(self.recipes), "--config-name", self.variant.recipe]
-        with _alone(self.folder, self.label):
-            status = subprocess.run([*command, *self.variant.arguments], check=False).returncode
+        if owner := owner_of(self.folder):
+            raise ConfigurationError(
+                f"another process is pretraining {self.label} ({owner}): wait for it, then start "
+                "again"
+            )
+        status = subprocess.run(
+            [*command, *self.variant.arguments], check=False, env=environment()
+        ).returncode
         self._refuse_diverged()
         if status or not self.is_finished:
             raise ConfigurationError(
@@ -113,19 +123,3 @@ class Cell:
     def cost(self) -> Mapping[str, float]:
         """See :func:`~mast_plugin.cost.read_cost`."""
         return read_cost(self.folder)
-
-
-@contextmanager
-def _alone(folder: Path, label: str) -> Iterator[None]:
-    """Keep every other comparison from the same run, for as long as this process lives."""
-    import fcntl
-
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ConfigurationError(
-                f"another process is pretraining {label}: wait for it, then start again"
-            ) from error
-        yield

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mast_plugin.errors import DataError
 from mast_plugin.image import AS_SHOWN, Reading, load_image
+from mast_plugin.progress import progress as progress_bar
 
 View: TypeAlias = Callable[[Image.Image], Tensor]
 Allocate: TypeAlias = Callable[[tuple[int, int]], NDArray[np.float32]]
@@ -61,7 +62,7 @@ def extract_features(
         batch_size: images per forward pass.
         device: where to run the backbone.
         workers: processes that read images; 0 reads them in this process.
-        progress: show a bar on standard error; ``None``: where that is a terminal.
+        progress: as ``shown`` of :func:`mast_plugin.progress.progress`.
         out: makes the float32 array of the shape (N, F) that is filled batch by batch, for example
             a memory-mapped one; by default one in memory.
 
@@ -72,8 +73,6 @@ def extract_features(
     Raises:
         DataError: an image cannot be read, or there are none.
     """
-    from tqdm import tqdm
-
     loader = DataLoader(
         _ImageFiles(files, view, reading),
         batch_size=batch_size,
@@ -83,7 +82,7 @@ def extract_features(
     )
     features: NDArray[np.float32] | None = None
     done = 0
-    bar = tqdm(total=len(files), desc="Features", unit="image", leave=False, disable=_off(progress))
+    bar = progress_bar(None, "Features", total=len(files), unit="image", shown=progress)
     with bar, evaluating(backbone.to(device)), torch.inference_mode():
         for images in loader:
             part = backbone(images.to(device)).flatten(1).float().cpu().numpy()
@@ -109,11 +108,6 @@ def worker_context(workers: int) -> str | None:
     if workers == 0 or "fork" not in multiprocessing.get_all_start_methods():
         return None
     return "fork"
-
-
-def _off(progress: bool | None) -> bool | None:
-    """What tqdm calls ``disable``."""
-    return progress if progress is None else not progress
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """One number about one network: the long rows that every evaluation writes, reads and prints."""
 
 import csv
+import io
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 from mast_plugin.document import first_line
 from mast_plugin.errors import DataError
 from mast_plugin.run import write_json
+from mast_plugin.storage import write_whole
 
 _WIDTH = 100
 _NAME_WIDTH = 28
@@ -69,12 +71,13 @@ def write(stem: Path, header: Mapping[str, Any], rows: Iterable[Measurement]) ->
     write_json(
         stem.with_name(f"{stem.name}.json"), {"header": dict(header), "measurements": content}
     )
-    with stem.with_name(f"{stem.name}.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, _COLUMNS)
-        writer.writeheader()
-        for row in content:
-            chosen = " ".join(f"{name}={value:g}" for name, value in row["chosen"].items())
-            writer.writerow({**row, "chosen": chosen})
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, _COLUMNS)
+    writer.writeheader()
+    for row in content:
+        chosen = " ".join(f"{name}={value:g}" for name, value in row["chosen"].items())
+        writer.writerow({**row, "chosen": chosen})
+    write_whole(stem.with_name(f"{stem.name}.csv"), text.getvalue())
 
 
 def read(path: Path) -> tuple[dict[str, Any], list[Measurement]]:

@@ -39,6 +39,7 @@ from mast_plugin.evaluation.labelled import check_finite
 from mast_plugin.evaluation.measurement import Measurement
 from mast_plugin.image import AS_SHOWN, Reading, load_image
 from mast_plugin.plan import IMAGENET_MEAN, IMAGENET_STD, Plan
+from mast_plugin.progress import progress as progress_bar
 from mast_plugin.views.pil import apply, centred
 from mast_plugin.views.torchvision import CentredView
 
@@ -91,7 +92,7 @@ def invariance_profile(
         device: where to run the backbone.
         seed: of the choice of images, of every drawn parameter and of the split of the probes; the
             global random state is left alone, and the same seed gives the same numbers.
-        progress: show a bar on standard error; ``None``: where that is a terminal.
+        progress: as ``shown`` of :func:`mast_plugin.progress.progress`.
 
     Returns:
         ``similarity``, ``invariance`` and ``told_r2`` or ``told_accuracy`` (see the module) for
@@ -100,8 +101,6 @@ def invariance_profile(
     Raises:
         DataError: an image cannot be read, there are fewer than 4, or features are not finite.
     """
-    from tqdm import tqdm
-
     if min(len(files), num_images) < 4:
         raise DataError(f"an invariance profile needs at least 4 images, got {len(files)}")
     rng = random.Random(seed)
@@ -110,11 +109,10 @@ def invariance_profile(
     run = _Runner(backbone, CentredView(plan.crop_size, plan.mean, plan.std), batch_size, device)
     everywhere: dict[str, Space] = {"backbone": lambda features: features, **(spaces or {})}
     rows: list[Measurement] = []
-    off = progress if progress is None else not progress
     with evaluating(backbone.to(device)):
         plain = run(squares)
         check_finite(plain)
-        for augmentation in tqdm(plan.augmentations, "Profile", leave=False, disable=off):
+        for augmentation in progress_bar(plan.augmentations, "Profile", shown=progress):
             pair = _pair(augmentation, squares, plan, run, plain, seed)
             for name, space in everywhere.items():
                 values = _measure(pair, plain, space, seed)

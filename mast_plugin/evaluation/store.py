@@ -1,5 +1,6 @@
 """Features made once and kept on disk, for every protocol and every later evaluation."""
 
+import errno
 import hashlib
 import json
 import os
@@ -19,9 +20,12 @@ from mast_plugin.evaluation import version
 from mast_plugin.evaluation.features import extract_features
 from mast_plugin.evaluation.view import ViewStatistics
 from mast_plugin.evaluation.weight_file import sha256_of
+from mast_plugin.run import write_json
 
 _FORMAT = 1
 """Raised whenever an entry is written otherwise than before."""
+_UNSUPPORTED = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class FeatureStore:
         batch_size: images per forward pass.
         device: where to run the backbone.
         workers: processes that read images; 0 reads them in this process.
-        progress: show a bar on standard error; ``None``: where that is a terminal.
+        progress: as ``shown`` of :func:`mast_plugin.progress.progress`.
     """
 
     folder: Path | None
@@ -91,8 +95,8 @@ class FeatureStore:
                 self._make(array, backbone, files, view, subject)
             except OSError as error:
                 raise DataError(
-                    f"features cannot be kept in {self.folder} ({error}): "
-                    "free some space, or name another folder"
+                    f"features cannot be kept in {self.folder} ({error}): free some space, name "
+                    "another folder with cache=FOLDER, or keep none with cache=false"
                 ) from error
             kept = np.load(array, mmap_mode="c")
         return torch.from_numpy(kept)
@@ -124,7 +128,9 @@ class FeatureStore:
         unfinished = array.with_name(f".{array.stem}-{os.getpid()}.npy")
 
         def allocate(shape: tuple[int, int]) -> NDArray[np.float32]:
-            return open_memmap(unfinished, mode="w+", dtype=np.float32, shape=shape)
+            mapped = open_memmap(unfinished, mode="w+", dtype=np.float32, shape=shape)
+            _allocate(unfinished)
+            return mapped
 
         try:
             features = self._extract(backbone, files, view, out=allocate)
@@ -132,11 +138,36 @@ class FeatureStore:
             del features  # closes the map, so that all of it is in the file
             content = {**subject, "shape": shape, "sha256": sha256_of(unfinished)}
             unfinished.replace(array)
-            note = unfinished.with_suffix(".json")
-            note.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-            note.replace(array.with_suffix(".json"))
+            try:
+                write_json(array.with_suffix(".json"), content)
+            except BaseException:
+                array.unlink()
+                raise
         finally:
             unfinished.unlink(missing_ok=True)
+
+
+def _allocate(path: Path) -> None:
+    """Have the disk set all blocks of a file aside.
+
+    A file is made with holes, and what is written into the map of a hole that the disk has no room
+    for ends the process (SIGBUS) without a word.
+
+    Raises:
+        OSError: there is no room.
+    """
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except (AttributeError, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in _UNSUPPORTED:
+                raise
+            for start in range(0, size, _BLOCK):  # as the C library does where it can
+                file.seek(start)
+                part = file.read(_BLOCK)
+                file.seek(start)
+                file.write(part)
 
 
 def project(

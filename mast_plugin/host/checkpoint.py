@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +17,7 @@ from mast_plugin.storage import full_disk_named, part_of, settle
 
 _ARGUMENTS = "args.json"
 _DRAFT = ".args-"
+_NAME = "ep={}.ckpt"
 
 
 def complete(checkpointer: type) -> Any:
@@ -30,6 +31,7 @@ def complete(checkpointer: type) -> Any:
 
     class CompleteCheckpointer(checkpointer):  # type: ignore[misc]
         path: Path
+        ckpt_placeholder: str
 
         def __init__(self, cfg: Any, logdir: str, frequency: int, keep_prev: bool) -> None:
             super().__init__(cfg, logdir, frequency, keep_prev)
@@ -37,9 +39,11 @@ def complete(checkpointer: type) -> Any:
 
         def initial_setup(self, trainer: Any) -> None:
             super().initial_setup(trainer)
+            # The folder has the run's name already; older versions kept the host's choice.
+            patterns = [name.format("*") for name in (_NAME, self.ckpt_placeholder)]
+            self.ckpt_placeholder = _NAME
             if trainer.is_global_zero:
-                pattern = self.ckpt_placeholder.format("*")
-                self.last_ckpt = _take_up(self.path, trainer.ckpt_path, pattern, self.keep_all)
+                self.last_ckpt = _take_up(self.path, trainer.ckpt_path, patterns, self.keep_all)
 
         def save_args(self, trainer: Any) -> None:
             if trainer.is_global_zero:
@@ -94,7 +98,9 @@ def _replace(outdated: Path | None, path: Path, trainer: Any) -> None:
         outdated.unlink(missing_ok=True)
 
 
-def _take_up(folder: Path, resumed: str | None, pattern: str, keep_all: bool) -> Path | None:
+def _take_up(
+    folder: Path, resumed: str | None, patterns: Iterable[str], keep_all: bool
+) -> Path | None:
     """Tidy up after an interrupted session of the same run.
 
     It may have been killed before it could remove a part, or the checkpoint before the last.
@@ -102,7 +108,7 @@ def _take_up(folder: Path, resumed: str | None, pattern: str, keep_all: bool) ->
     Args:
         folder: of the run.
         resumed: what this session goes on from.
-        pattern: of the run's checkpoints.
+        patterns: of the run's checkpoints.
         keep_all: whether this session keeps every checkpoint.
 
     Returns:
@@ -116,7 +122,7 @@ def _take_up(folder: Path, resumed: str | None, pattern: str, keep_all: bool) ->
         return None
     last = folder / Path(resumed).name
     if not keep_all and not _kept_all(folder):
-        for path in folder.glob(pattern):
+        for path in (path for pattern in patterns for path in folder.glob(pattern)):
             if path != last:
                 path.unlink(missing_ok=True)
     return last

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mast_plugin.collapse import SPREAD
 from mast_plugin.errors import DataError
 from mast_plugin.loss import SCALARS
 from mast_plugin.report.figure import line, new_figure, readable, styled
@@ -105,7 +106,8 @@ def _terms(columns: Mapping[str, Series], ending: str) -> dict[str, Series]:
     names = [f"mast/{term}{ending}" for term in SCALARS]
     # Baselines name their terms train_<what>, and the two accuracies are in every run's metrics.
     names += sorted(name for name in columns if name.startswith("train_") and name.endswith(ending))
-    names += [name for name in ("val_loss", "val_acc1") if ending == "_epoch"]
+    by_epoch = ("val_loss", "val_acc1", *SPREAD[1:])
+    names += [name for name in by_epoch if ending == "_epoch"]
     return {
         name.removesuffix(ending).removeprefix("mast/"): columns[name]
         for name in names

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
+from mast_plugin.storage import whole_file
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -129,6 +131,8 @@ def save(figure: "Figure", folder: Path, name: str) -> Saved:
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # laid out once, not again for each format
     saved = Saved(folder / f"{name}.png", folder / f"{name}.svg")
-    figure.savefig(saved.png, dpi=150, metadata={"Software": None})
-    figure.savefig(saved.svg, dpi=150, metadata={"Date": None, "Creator": None})
+    with whole_file(saved.png) as file:
+        figure.savefig(file, format="png", dpi=150, metadata={"Software": None})
+    with whole_file(saved.svg) as file:
+        figure.savefig(file, format="svg", dpi=150, metadata={"Date": None, "Creator": None})
     return saved

@@ -11,6 +11,7 @@ from typing import Any
 from mast_plugin.report import headline
 from mast_plugin.report.content import Picture, ReportContent
 from mast_plugin.report.figure import save
+from mast_plugin.storage import write_whole
 
 PAGE = "report.html"
 PICTURES = "pictures"
@@ -61,7 +62,7 @@ def write_report(folder: Path, content: ReportContent) -> Path:
                 if content.header.get(name)},
     )  # fmt: skip
     path = folder / PAGE
-    path.write_text(page, encoding="utf-8")
+    write_whole(path, page)
     return path
 
 

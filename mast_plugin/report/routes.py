@@ -10,6 +10,7 @@ from torch import Tensor
 from mast_plugin.loss import pair_weights
 from mast_plugin.plan import Plan
 from mast_plugin.route import RoutePolicy
+from mast_plugin.storage import whole_file
 from mast_plugin.views.torchvision import CentredView, RoutedViews
 
 _ROWS = 5
@@ -63,7 +64,8 @@ def draw_routes(
     axes.set_xticks([])
     axes.set_title("masks", fontsize=9)
     figure.colorbar(drawn, ax=axes, pad=0.01)
-    figure.savefig(path, dpi=150)
+    with whole_file(path) as file:
+        figure.savefig(file, format="png", dpi=150)
     pyplot.close(figure)
 
 
