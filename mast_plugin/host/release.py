@@ -1,7 +1,7 @@
 """solo-learn 1.0.2, the release on PyPI: keyword arguments, pytorch-lightning 1.x, ``encoder``."""
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -183,8 +183,8 @@ def _count(devices: Any) -> int:
     return devices if isinstance(devices, int) else len(devices)
 
 
-def foreign_transform(trainer: Any, kind: type, make: Callable[[], Transform]) -> None:
-    """Do nothing: the release ships no script that could build a loader."""
+def foreign_transforms(trainer: Any, training: Transform, validation: Transform) -> None:
+    """Do nothing: the release ships no script that could build loaders."""
 
 
 def complete_views(cfg: DictConfig) -> None:
