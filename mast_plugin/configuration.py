@@ -39,6 +39,15 @@ def shipped_directory(stage: str = "pretrain") -> Path:
     return inside if inside.is_dir() else package.parent / "scripts" / stage
 
 
+def shipped_recipes() -> list[str]:
+    """Names of the shipped recipes of pretraining, as ``--config-name`` takes them."""
+    root = shipped_directory()
+    names = [path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.yaml")]
+    parts = ("base", "recipe", "method_kwargs", "augmentations")  # what recipes are made of
+    recipes = [name for name in names if not set(name.split("/")) & set(parts)]
+    return sorted(recipes, key=lambda name: (name.count("/"), name))
+
+
 def evaluation_options(cfg: DictConfig, name: str) -> dict[str, Any]:
     """Complete the options of an evaluation or a comparison from its shipped configuration.
 
@@ -86,7 +95,15 @@ def absolute_config_path(arguments: list[str]) -> list[str]:
 
     A relative path is looked up from the working directory, as users of solo-learn's scripts
     expect, and then among the shipped configurations, with or without ``scripts/pretrain/``.
+    ``--config-dir`` alone becomes ``--config-path``: Hydra would look there last.
     """
+    flags = [argument.partition("=")[0] for argument in arguments]
+    alone = not {"--config-path", "-cp"} & set(flags)
+    longer = {"--config-dir": "--config-path", "-cd": "-cp"} if alone else {}
+    arguments = [
+        longer.get(flag, flag) + argument.removeprefix(flag)
+        for flag, argument in zip(flags, arguments, strict=True)
+    ]
     result = list(arguments)
     for i, argument in enumerate(arguments):
         flag, _, value = argument.partition("=")

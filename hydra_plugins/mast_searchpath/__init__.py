@@ -6,8 +6,32 @@ here before it is needed.
 
 import sys
 
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.plugins.search_path_plugin import SearchPathPlugin
+
+
+class ShippedBeside(FileConfigSource):  # type: ignore[misc]
+    """The shipped configurations beside a folder that a program or a user asked for.
+
+    It offers what recipes are built from, and recipes by their folder, such as ``cifar/mast``. A
+    bare name asks for a recipe of that folder: where it is missing there, another must not stand
+    in.
+    """
+
+    @staticmethod
+    def scheme() -> str:
+        """What stands before ``://`` in a search path."""
+        return "mast"
+
+    def is_config(self, config_path: str) -> bool:
+        """Whether there is such a configuration that may be used here."""
+        name = config_path.removesuffix(".yaml")
+        return ("/" in name or name == "base") and bool(super().is_config(config_path))
+
+    def __repr__(self) -> str:
+        """How Hydra lists the source where a configuration was not found."""
+        return f"{super().__repr__()} (recipes by their folder, as in --config-name cifar/mast)"
 
 
 class MASTSearchPath(SearchPathPlugin):  # type: ignore[misc]
@@ -18,7 +42,9 @@ class MASTSearchPath(SearchPathPlugin):  # type: ignore[misc]
         from mast_plugin.configuration import shipped_directory
         from mast_plugin.registration import register, register_resolvers
 
-        search_path.append(provider="mast", path=f"file://{shipped_directory()}")
+        asked = any(element.provider == "main" for element in search_path.get_path())
+        scheme = ShippedBeside.scheme() if asked else "file"
+        search_path.append(provider="mast", path=f"{scheme}://{shipped_directory()}")
         register_resolvers()
         if "solo.methods" in sys.modules:
             register()
