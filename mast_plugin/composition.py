@@ -43,10 +43,15 @@ def guarded(program: str) -> Iterator[None]:
     its own. The command line is taken as it is typed, see :mod:`mast_plugin.argument`.
 
     Args:
-        program: the command's name, which stands before an error.
+        program: the command's name, which stands before an error; ``--help`` prints its page.
     """
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        from mast_plugin.manual import page
+
+        print(page(program))
+        raise SystemExit(0)
     load = ConfigLoaderImpl.load_configuration
 
     def load_checked(

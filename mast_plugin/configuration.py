@@ -16,6 +16,7 @@ from mast_plugin.document import first_line, refuse_boundless
 from mast_plugin.errors import ConfigurationError, DataError
 from mast_plugin.optimizer import completed
 from mast_plugin.schema import COMPARISON, EVALUATION, PRETRAINING, TRAINER, check_all
+from mast_plugin.view_size import resized
 
 _FREE_FORM = ("method_kwargs", "kwargs")
 _STAGES = {"evaluate": EVALUATION, "compare": COMPARISON}
@@ -87,7 +88,8 @@ def _refuse_missing(cfg: DictConfig) -> None:
     """Refuse ``???``, which OmegaConf would fail at wherever it is read."""
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
-        raise ConfigurationError(f"{missing[0]} is missing: give it as {missing[0]}=VALUE")
+        value = {"augmentations": "imagenet, or list your own in a file"}.get(missing[0], "VALUE")
+        raise ConfigurationError(f"{missing[0]} is missing: give it as {missing[0]}={value}")
 
 
 def absolute_config_path(arguments: list[str]) -> list[str]:
@@ -143,6 +145,8 @@ def resolve(cfg: DictConfig) -> DictConfig:
     complete = OmegaConf.merge(base, given)
     assert isinstance(complete, DictConfig)
     _refuse_missing(complete)
+    # Written into the views, it is the same run as one whose recipe has them of that size.
+    complete.augmentations = resized(plain(complete.augmentations), complete.pop("crop_size"))
     optimizer = complete.optimizer
     optimizer.kwargs = completed(optimizer.name, plain(optimizer.kwargs))
     scheduler = complete.scheduler

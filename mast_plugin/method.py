@@ -18,9 +18,10 @@ from mast_plugin.head import SubspaceHead
 from mast_plugin.host import load_host
 from mast_plugin.loss import SCALARS, MASTTerms, mast_loss
 from mast_plugin.meter import SubspaceMeter
-from mast_plugin.options import MASTOptions
+from mast_plugin.options import MASTOptions, taken_over
 from mast_plugin.plan import parse_pair
 from mast_plugin.route import RoutePolicy
+from mast_plugin.view_size import resized
 from mast_plugin.views.torchvision import CentredView, RoutedViews
 
 _host = load_host()
@@ -46,6 +47,10 @@ class MAST(_host.Method):  # type: ignore[misc, name-defined]
     """
 
     def __init__(self, cfg: DictConfig) -> None:
+        if cfg.get("augmentations") is None:
+            raise ConfigurationError("the configuration has no augmentations: list their blocks")
+        if cfg.get("crop_size") is not None:  # under another script than ours, which resolves it
+            cfg.augmentations = resized(plain(cfg.augmentations), cfg.crop_size)
         self.plan = parse_pair(
             plain(cfg.augmentations),
             **normalisation(cfg.data.dataset),
@@ -114,7 +119,12 @@ class MAST(_host.Method):  # type: ignore[misc, name-defined]
         Raises:
             ConfigurationError: that script was asked to load through DALI.
         """
-        if stage != "fit" or self.cfg.get("entry") == "mast_plugin":
+        if stage != "fit":
+            return
+        line = taken_over(self.cfg.get("method_kwargs") or {})
+        if line and self.trainer.is_global_zero:
+            print(line)
+        if self.cfg.get("entry") == "mast_plugin":
             return
         if self.cfg.data.format == "dali":
             raise ConfigurationError(
