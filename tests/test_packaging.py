@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -85,7 +84,8 @@ def test_installed_wheel_works_without_the_source_tree(wheel, tmp_path):
     install = [sys.executable, "-m", "pip", "install", "--no-deps", "-q", "--target", str(target)]
     subprocess.run([*install, str(wheel)], check=True)
     # -S leaves out the .pth file by which this checkout itself is on the path.
-    path = os.pathsep.join([str(target), sysconfig.get_path("purelib")])
+    installed = [each for each in sys.path if each.endswith("site-packages")]
+    path = os.pathsep.join([str(target), *installed])
     command = [sys.executable, "-S", "-m", "mast_plugin.pretrain", "--config-name", "mast.yaml"]
     run = subprocess.run(
         [*command, "--cfg", "job"],
