@@ -15,7 +15,9 @@ class BuildWithHook(build_py):
         """Build the packages, and add the hook."""
         super().run()
         is_editable = getattr(self, "editable_mode", False)
-        target = self.get_finalized_command("install").install_lib if is_editable else self.build_lib
+        target = (
+            self.get_finalized_command("install").install_lib if is_editable else self.build_lib
+        )
         self.copy_file(HOOK, str(Path(target) / HOOK))
 
 

@@ -8,6 +8,7 @@ from typing import NoReturn
 from mast_plugin.errors import DivergenceError, MASTError
 from mast_plugin.interruption import Interruption, arrived, watched
 
+
 def spare_the_cores() -> None:
     """Let torch's threads sleep while they wait; call before torch is imported.
 

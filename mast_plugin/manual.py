@@ -32,11 +32,12 @@ of the installed solo-learn.
   mast-pretrain --config-name cifar/vicreg method=barlow_twins max_epochs=100 seed=1
   mast-pretrain --config-path my/recipes --config-name mine optimizer.batch_size=64
 
-(in a shell, put an argument with spaces, brackets or & in quotes: "data.train_path=/data/My photos")
+(in a shell, an argument with spaces or brackets goes in quotes: "data.train_path=/data/My photos")
 
 Recipes: {recipes}.
 --config-path names the folder of a recipe of yours; "defaults: [/base, _self_]" gives it every
-default. A run says after its third step how long it will take: on a CPU, begin with crop_size=64."""
+default. After its third step a run says how long it will take; on a CPU, begin with
+crop_size=64."""
 
 _PAGES = {
     "mast-pretrain": ("pretrain", "base", _PRETRAIN),
@@ -67,7 +68,11 @@ def page(program: str) -> str:
     stage, name, introduction = _PAGES[program]
     introduction = introduction.replace("{recipes}", _recipes())
     options = [_row(*each) for each in _options(shipped_directory(stage) / f"{name}.yaml")]
-    parts = [introduction, "Options, as key=value with their defaults:", "\n".join(options).rstrip()]
+    parts = [
+        introduction,
+        "Options, as key=value with their defaults:",
+        "\n".join(options).rstrip(),
+    ]
     if name == "base":
         own = [_row(f"  method_kwargs.{key}", value, note) for key, value, note in _of_the_method()]
         parts += ["MAST's own options:", "\n".join(own)]

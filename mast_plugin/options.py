@@ -8,13 +8,12 @@ from mast_plugin.check import shown
 from mast_plugin.errors import ConfigurationError
 from mast_plugin.head import MaskMode
 
-
 _VICREG = {
     "sim_loss_weight": "invariance_weight",
     "var_loss_weight": "variance_weight",
     "cov_loss_weight": "covariance_weight",
 }
-"""solo-learn's names of what VICReg weighs; with every mask at one the terms are the same numbers."""
+"""solo-learn's names of VICReg's weights; with every mask at one the terms are the same numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 site.addsitedir(str(Path(__file__).parents[1]))
 
-import torch  # noqa: E402
+import torch
 
 
 def _staying(move):

@@ -114,9 +114,7 @@ def test_linear(folder, images, tmp_path):
     recipe = CHECKOUT / "scripts" / "linear" / "imagenet-100"
     place = ["--config-path", str(recipe), "--config-name", "mocov2plus", "wandb.enabled=false"]
     named = f"pretrained_feature_extractor='{checkpoint}'"
-    done = run(
-        "main_linear.py", *place, *fixed, named, "+limit_train_batches=1", cwd=tmp_path
-    )
+    done = run("main_linear.py", *place, *fixed, named, "+limit_train_batches=1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.rglob("*.ckpt"))
 
@@ -134,7 +132,9 @@ def test_a_vicreg_recipe_with_another_method_trains_mast(pretrain):
     recipe = CHECKOUT / "scripts" / "pretrain" / "cifar"
     place = ["--config-path", str(recipe), "--config-name", "vicreg", "method=mast"]
     changed = ["data.dataset=custom", "strategy=auto", "precision=32", "auto_resume.enabled=false"]
-    done, folder = pretrain(*place, *changed, "wandb.enabled=false", "method_kwargs.sim_loss_weight=9")
+    done, folder = pretrain(
+        *place, *changed, "wandb.enabled=false", "method_kwargs.sim_loss_weight=9"
+    )
     said = "sim_loss_weight=9 as invariance_weight, var_loss_weight=25.0 as variance_weight"
     assert said in done.stdout
     weights = torch.load(next(folder.glob("*.ckpt")), weights_only=False)["state_dict"]

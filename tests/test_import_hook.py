@@ -29,7 +29,9 @@ def test_a_program_that_imports_solo_learns_methods_finds_mast_among_them():
 
 
 def test_mast_is_registered_by_whatever_of_ours_imports_the_host():
-    done = run("import mast_plugin.method\nfrom solo.methods import METHODS\nprint('mast' in METHODS)")
+    done = run(
+        "import mast_plugin.method\nfrom solo.methods import METHODS\nprint('mast' in METHODS)"
+    )
     assert (done.stdout.strip(), done.stderr) == ("True", "")
 
 

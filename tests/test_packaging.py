@@ -67,7 +67,9 @@ def test_wheel_brings_no_top_level_of_its_own_but_the_two(wheel):
 
 @pytest.mark.parametrize("mode", ["compat", "lenient"])
 def test_an_editable_installation_has_the_hook_too(mode, source, tmp_path):
-    program = "import sys; from setuptools import build_meta as b; b.build_editable(*eval(sys.argv[1]))"
+    program = (
+        "import sys; from setuptools import build_meta as b; b.build_editable(*eval(sys.argv[1]))"
+    )
     arguments = repr((str(tmp_path), {"editable_mode": mode}))
     subprocess.run(
         [sys.executable, "-c", program, arguments], cwd=source, check=True, capture_output=True

@@ -40,9 +40,7 @@ class Host(Protocol):
     def trainer_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Translate Trainer options of the main branch (Lightning 2) to the engine's."""
 
-    def foreign_transforms(
-        self, trainer: Any, training: Transform, validation: Transform
-    ) -> None:
+    def foreign_transforms(self, trainer: Any, training: Transform, validation: Transform) -> None:
         """Replace the datasets' transforms where another script built the loaders.
 
         ``training`` takes the place of the training set's, unless that is of its type already, and
