@@ -2,13 +2,15 @@
 # make compare sets up .venv and compares MAST with SimCLR and VICReg on the embedded dataset
 # make test    sets up .venv and runs the tests
 # make lint    formatting, lint and types
+# make host    solo-learn's own scripts on MAST's checkpoints; SOLO_LEARN=path of its main branch
+# make readme  README's installation lines in fresh environments; SOLO_LEARN likewise
 
 PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo compare test lint clean
+.PHONY: demo compare test lint host readme clean
 
 demo: $(INSTALLED)
 	$(VENV)/bin/python main_pretrain.py --config-name mast.yaml
@@ -23,6 +25,14 @@ lint: $(INSTALLED)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
+
+# MAINLINE is an environment with solo-learn's main branch: see README.
+MAINLINE ?= python3
+host:
+	SOLO_LEARN=$(SOLO_LEARN) $(MAINLINE) -m pytest tests/test_host_scripts.py
+
+readme:
+	$(PYTHON) tests/readme.py --solo-learn $(SOLO_LEARN)
 
 # torch and torchvision come first and together, so that nothing later picks another pair. The
 # solo-learn release asks for torch 1.9 in its metadata, hence --no-deps; what its code needs is in

@@ -41,7 +41,7 @@ def test_the_page_of_pretraining_names_what_a_newcomer_looks_for():
         r"crop_size=null +side of the views",
         r"optimizer.batch_size=256 +images of a step",
         r"data.no_labels=false +true for images without labels",
-        r"third step how long",
+        r"third step a run says how long",
         r"Recipes: mast, .*cifar/mast, .*",
         r"method_kwargs.mask_lr=0.01 +Rate of the mask logits",
     ):

@@ -10,6 +10,9 @@ from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 
+_OUR_COMMAND = "pkg://mast_plugin"
+"""What Hydra takes for the folder of our own command where nobody named one."""
+
 
 class ShippedBeside(FileConfigSource):  # type: ignore[misc]
     """The shipped configurations beside a folder that a program or a user asked for.
@@ -42,7 +45,8 @@ class MASTSearchPath(SearchPathPlugin):  # type: ignore[misc]
         from mast_plugin.configuration import shipped_directory
         from mast_plugin.registration import register, register_resolvers
 
-        asked = any(element.provider == "main" for element in search_path.get_path())
+        main = {each.path for each in search_path.get_path() if each.provider == "main"}
+        asked = main - {_OUR_COMMAND}
         scheme = ShippedBeside.scheme() if asked else "file"
         search_path.append(provider="mast", path=f"{scheme}://{shipped_directory()}")
         register_resolvers()
