@@ -233,8 +233,8 @@ def _refuse_unknown(given: dict[str, Any], known: dict[str, Any], prefix: str) -
         path = f"{prefix}{key}"
         if key not in allowed:
             raise ConfigurationError(
-                f"{path} is not a key of a configuration; {prefix or 'the top level '}knows "
-                f"{', '.join(sorted(allowed))}"
+                f"{path} is not a key of a configuration; {prefix.rstrip('.') or 'the top level'} "
+                f"knows {', '.join(sorted(allowed))}"
             )
         section = known.get(key)
         if isinstance(section, dict) and key not in _FREE_FORM:

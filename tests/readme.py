@@ -1,9 +1,9 @@
 """README's own lines: the blocks of a section, and a run of its installation lines.
 
-``python tests/readme.py --solo-learn PATH [--only mainline]`` makes a fresh environment for each block
-of "Beside a solo-learn that you have" (some 5 GB each, minutes), runs its lines there as they stand,
-and looks for what README promises: that solo-learn then knows MAST, and that pip complains of
-nothing but what solo-learn itself asks for.
+``python tests/readme.py --solo-learn PATH [--only mainline]`` makes a fresh environment for each
+block of "Beside a solo-learn that you have" (some 5 GB each, minutes), runs its lines there as they
+stand, and looks for what README promises: that solo-learn then knows MAST, and that pip complains
+of nothing but what solo-learn itself asks for.
 """
 
 import argparse
@@ -40,7 +40,9 @@ def install(lines: str, solo_learn: Path, place: Path) -> None:
     ignored = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "trained_models")
     shutil.copytree(CHECKOUT, place / "checkout", ignore=ignored)  # pip builds where it installs
     environment = {**os.environ, "PATH": f"{place / 'venv' / 'bin'}:{os.environ['PATH']}"}
-    script = f"set -ex\n{lines.replace(_PLACEHOLDER, str(place / 'checkout'))}\npython -W ignore -c {_KNOWN!r}"
+    lines = lines.replace(_PLACEHOLDER, str(place / "checkout"))
+    # From elsewhere, or Python would import the checkout itself.
+    script = f"set -ex\n{lines}\ncd ..\npython -W ignore -c {_KNOWN!r}"
     done = subprocess.run(
         ["bash", "-c", script], cwd=place / "solo-learn", env=environment, text=True,
         stderr=subprocess.STDOUT, stdout=subprocess.PIPE,
