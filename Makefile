@@ -37,7 +37,7 @@ readme:
 # torch and torchvision come first and together, so that nothing later picks another pair. The
 # solo-learn release asks for torch 1.9 in its metadata, hence --no-deps; what its code needs is in
 # our extra. The compat mode puts the checkout itself on the path, where Hydra looks for plugins.
-$(INSTALLED): setup.cfg pyproject.toml Makefile
+$(INSTALLED): setup.cfg setup.py mast_plugin.pth pyproject.toml Makefile
 	@echo "Setting up $(VENV): about 5 GB, a few minutes"
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet torch==2.11.0 torchvision==0.26.0 "setuptools<81"

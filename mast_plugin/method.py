@@ -16,6 +16,7 @@ from mast_plugin.distributed import gather, require_equal_batches
 from mast_plugin.errors import ConfigurationError
 from mast_plugin.head import SubspaceHead
 from mast_plugin.host import load_host
+from mast_plugin.import_hook import NO_VIEWS
 from mast_plugin.loss import SCALARS, MASTTerms, mast_loss
 from mast_plugin.meter import SubspaceMeter
 from mast_plugin.options import MASTOptions, taken_over
@@ -48,7 +49,7 @@ class MAST(_host.Method):  # type: ignore[misc, name-defined]
 
     def __init__(self, cfg: DictConfig) -> None:
         if cfg.get("augmentations") is None:
-            raise ConfigurationError("the configuration has no augmentations: list their blocks")
+            raise ConfigurationError(NO_VIEWS)
         if cfg.get("crop_size") is not None:  # under another script than ours, which resolves it
             cfg.augmentations = resized(plain(cfg.augmentations), cfg.crop_size)
         self.plan = parse_pair(

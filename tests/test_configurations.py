@@ -8,6 +8,8 @@ from hydra import compose, initialize, initialize_config_dir
 from hydra.errors import MissingConfigException
 from omegaconf import OmegaConf
 
+from mast_plugin.comparison.variant import Variant
+from mast_plugin.comparison.variant import composed as compose_variant
 from mast_plugin.configuration import absolute_config_path, resolve, shipped_directory
 from mast_plugin.data import normalisation
 from mast_plugin.errors import ConfigurationError
@@ -148,13 +150,27 @@ def test_a_recipe_is_found_by_its_folder_from_anywhere(path):
 
 
 @pytest.mark.parametrize("name", ["mast", "mast15", "recipe"])
-def test_a_recipe_that_a_folder_lacks_is_no_other_of_that_name(name, tmp_path):
+def test_a_recipe_that_a_folder_lacks_is_no_other_of_that_name(name, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["main_pretrain.py", "--config-name", f"{name}.yaml"])
     (tmp_path / "mine.yaml").write_text("defaults: [/base, /augmentations: cifar, _self_]\n")
     with initialize_config_dir(str(tmp_path), version_base="1.2"):
         assert compose("mine").augmentations[0].crop_size == 32
         assert compose("cifar/mast").name == "mast-cifar10"
         with pytest.raises(MissingConfigException, match=f"(?s)'{name}'.*cifar/mast"):
             compose(name)
+
+
+def test_a_recipe_of_ones_own_may_build_on_a_shipped_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["main_pretrain.py", "--config-name", "mine"])
+    (tmp_path / "mine.yaml").write_text("defaults: [mast, _self_]\nname: mine\n")
+    with initialize_config_dir(str(tmp_path), version_base="1.2"):
+        assert compose("mine", overrides=["data.train_path=x"]).optimizer.lr == 0.004
+
+
+def test_a_comparison_takes_no_recipe_from_elsewhere():
+    variant = Variant("mast15", "mast15", {})
+    with pytest.raises(ConfigurationError, match="there is no mast15.yaml; recipes are looked for"):
+        compose_variant(variant, SHIPPED / "cifar")
 
 
 def test_a_missing_augmentation_gets_one_sentence():

@@ -148,3 +148,13 @@ def test_a_folder_without_a_recipe_of_mast_gets_no_other(tmp_path):
     assert "--config-name cifar/mast" in done.stderr
     done = run("main_pretrain.py", "--config-name", "cifar/mast.yaml", "--cfg", "job", cwd=tmp_path)
     assert "name: mast-cifar10" in done.stdout, done.stderr
+
+
+def test_a_configuration_without_views_gets_one_sentence(tmp_path):
+    lines = "method: mast\nname: a\ndata: {dataset: cifar10, train_path: x}\n"
+    (tmp_path / "mine.yaml").write_text(lines)
+    done = run(
+        "main_pretrain.py", "--config-path", str(tmp_path), "--config-name", "mine", cwd=tmp_path
+    )
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+    assert "mast: the configuration has no augmentations: list their blocks" in done.stderr

@@ -17,9 +17,9 @@ _OUR_COMMAND = "pkg://mast_plugin"
 class ShippedBeside(FileConfigSource):  # type: ignore[misc]
     """The shipped configurations beside a folder that a program or a user asked for.
 
-    It offers what recipes are built from, and recipes by their folder, such as ``cifar/mast``. A
-    bare name asks for a recipe of that folder: where it is missing there, another must not stand
-    in.
+    It offers what recipes are built on, and recipes by their folder, such as ``cifar/mast``. A bare
+    ``--config-name`` asks for a recipe of that folder: where it is missing there, another one of
+    its name must not stand in.
     """
 
     @staticmethod
@@ -30,11 +30,21 @@ class ShippedBeside(FileConfigSource):  # type: ignore[misc]
     def is_config(self, config_path: str) -> bool:
         """Whether there is such a configuration that may be used here."""
         name = config_path.removesuffix(".yaml")
-        return ("/" in name or name == "base") and bool(super().is_config(config_path))
+        return name != _asked_name(sys.argv[1:]) and bool(super().is_config(config_path))
 
     def __repr__(self) -> str:
         """How Hydra lists the source where a configuration was not found."""
         return f"{super().__repr__()} (recipes by their folder, as in --config-name cifar/mast)"
+
+
+def _asked_name(arguments: list[str]) -> str | None:
+    """The bare name that ``--config-name`` gives, or our command's default."""
+    name = "mast"
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        flag, equals, value = argument.partition("=")
+        if flag in ("--config-name", "-cn"):
+            name = (value if equals else following).removesuffix(".yaml")
+    return None if "/" in name else name
 
 
 class MASTSearchPath(SearchPathPlugin):  # type: ignore[misc]
