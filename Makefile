@@ -2,13 +2,15 @@
 # make compare sets up .venv and compares MAST with SimCLR and VICReg on the embedded dataset
 # make test    sets up .venv and runs the tests
 # make lint    formatting, lint and types
+# make host    solo-learn's own scripts on MAST's checkpoints; SOLO_LEARN=path of its main branch
+# make readme  README's installation lines in fresh environments; SOLO_LEARN likewise
 
 PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo compare test lint clean
+.PHONY: demo compare test lint host readme clean
 
 demo: $(INSTALLED)
 	$(VENV)/bin/python main_pretrain.py --config-name mast.yaml
@@ -24,10 +26,18 @@ lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 
+# MAINLINE is an environment with solo-learn's main branch: see README.
+MAINLINE ?= python3
+host:
+	SOLO_LEARN=$(SOLO_LEARN) $(MAINLINE) -m pytest tests/test_host_scripts.py
+
+readme:
+	$(PYTHON) tests/readme.py --solo-learn $(SOLO_LEARN)
+
 # torch and torchvision come first and together, so that nothing later picks another pair. The
 # solo-learn release asks for torch 1.9 in its metadata, hence --no-deps; what its code needs is in
 # our extra. The compat mode puts the checkout itself on the path, where Hydra looks for plugins.
-$(INSTALLED): setup.cfg pyproject.toml Makefile
+$(INSTALLED): setup.cfg setup.py mast_plugin.pth pyproject.toml Makefile
 	@echo "Setting up $(VENV): about 5 GB, a few minutes"
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet torch==2.11.0 torchvision==0.26.0 "setuptools<81"

@@ -1,28 +1,12 @@
 """What the command lines share: errors as one sentence, threads that leave the cores to others."""
 
 import os
-import re
 import sys
 from collections.abc import Callable
 from typing import NoReturn
 
 from mast_plugin.errors import DivergenceError, MASTError
 from mast_plugin.interruption import Interruption, arrived, watched
-
-_HOLDS_EQUALS = re.compile(r"""([^\s=-][^=]*)=([^"'\\()\[\]{}]*=[^"'\\()\[\]{}]*)""")
-
-
-def quoted(argument: str) -> str:
-    """The argument as Hydra reads it, where its plain value has an ``=``, as in ``...ep=7.ckpt``.
-
-    Hydra takes such a value in quotes alone, and those past the shell, which nobody would guess.
-    The commas of a sweep stay what they are.
-    """
-    found = _HOLDS_EQUALS.fullmatch(argument)
-    if not found:
-        return argument
-    values = ",".join(f'"{value}"' for value in found[2].split(","))
-    return f"{found[1]}={values}"
 
 
 def spare_the_cores() -> None:

@@ -11,11 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from hydra.errors import HydraException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
+from mast_plugin.argument import in_quotes, merging, readable
 from mast_plugin.check import shown
-from mast_plugin.command import quoted
+from mast_plugin.configuration import shipped_recipes
 from mast_plugin.document import first_line
 from mast_plugin.errors import ConfigurationError, MASTError
 
@@ -38,36 +39,65 @@ def guarded(program: str) -> Iterator[None]:
     """Check each configuration between Hydra's composing it and Hydra's acting on it.
 
     Hydra has no hook there, hence the wrapping of its loader. What keeps a file from being composed
-    is said in one sentence as well, where Hydra itself would print a traceback. Paths on the
-    command line may have an ``=``.
+    is said in one sentence as well, where Hydra itself would print a traceback or the grammar of
+    its own. The command line is taken as it is typed, see :mod:`mast_plugin.argument`.
 
     Args:
-        program: the command's name, which stands before an error.
+        program: the command's name, which stands before an error; ``--help`` prints its page.
     """
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        from mast_plugin.manual import page
+
+        print(page(program))
+        raise SystemExit(0)
     load = ConfigLoaderImpl.load_configuration
 
     def load_checked(
         self: Any, config_name: str | None, overrides: list[str], *args: Any, **options: Any
     ) -> DictConfig:
         try:
+            overrides = merging(overrides, self.repository.group_exists)
             cfg = load(self, config_name, overrides, *args, **options)
             refuse_code(cfg, overrides)
-        except HydraException:
-            raise  # Hydra prints it without a traceback
+        except (HydraException, MASTError) as error:
+            reason = _reason(error, config_name)
+            if reason is None:
+                raise  # Hydra prints it without a traceback
         except Exception as error:
-            reason = str(error) if isinstance(error, MASTError) else first_line(error)
-            print(f"{program}: {config_name} cannot be used: {reason}", file=sys.stderr)
-            raise SystemExit(2) from None
-        return cfg
+            reason = f"{config_name} cannot be used: {first_line(error)}"
+        else:
+            return cfg
+        print(f"{program}: {reason}", file=sys.stderr)
+        raise SystemExit(2)
 
-    sys.argv[1:] = map(quoted, sys.argv[1:])
+    sweeps = any(each in ("-m", "--multirun") or "hydra.mode=" in each for each in sys.argv[1:])
+    sys.argv[1:] = [readable(each, sweep=sweeps) for each in sys.argv[1:]]
     ConfigLoaderImpl.load_configuration = load_checked  # type: ignore[method-assign,assignment]
     try:
         yield
     finally:
         ConfigLoaderImpl.load_configuration = load  # type: ignore[method-assign]
+
+
+def _reason(error: HydraException | MASTError, config_name: str | None) -> str | None:
+    """What keeps a configuration from being composed, with the mend; ``None`` if Hydra says it."""
+    if isinstance(error, OverrideParseException):
+        typed = error.override.removeprefix("++")
+        return (
+            f"{typed} cannot be read: if it is a text, type {in_quotes(typed)}, "
+            "and inside of a list or a section put such texts in double quotes"
+        )
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file == config_name:
+        name = str(config_name).removesuffix(".yaml")
+        known = shipped_recipes()
+        alike = [each for each in known if each.rpartition("/")[2] == name] or known
+        return (
+            f"there is no {name}.yaml where it was asked for; the shipped recipes are given "
+            f"without --config-path, as --config-name {', '.join(alike)}"
+        )
+    return f"{config_name} cannot be used: {error}" if isinstance(error, MASTError) else None
 
 
 def refuse_code(cfg: DictConfig, overrides: Sequence[str]) -> None:

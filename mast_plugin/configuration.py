@@ -17,6 +17,7 @@ from mast_plugin.document import first_line, refuse_boundless
 from mast_plugin.errors import ConfigurationError, DataError
 from mast_plugin.optimizer import completed
 from mast_plugin.schema import COMPARISON, EVALUATION, PRETRAINING, TRAINER, check_all
+from mast_plugin.view_size import resized
 
 _FREE_FORM = ("method_kwargs", "kwargs")
 _STAGES = {"evaluate": EVALUATION, "compare": COMPARISON}
@@ -38,6 +39,15 @@ def shipped_directory(stage: str = "pretrain") -> Path:
     package = Path(__file__).parent
     inside = package / f"{stage}_configs"
     return inside if inside.is_dir() else package.parent / "scripts" / stage
+
+
+def shipped_recipes() -> list[str]:
+    """Names of the shipped recipes of pretraining, as ``--config-name`` takes them."""
+    root = shipped_directory()
+    names = [path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.yaml")]
+    parts = ("base", "recipe", "method_kwargs", "augmentations")  # what recipes are made of
+    recipes = [name for name in names if not set(name.split("/")) & set(parts)]
+    return sorted(recipes, key=lambda name: (name.count("/"), name))
 
 
 def evaluation_options(cfg: DictConfig, name: str) -> dict[str, Any]:
@@ -80,7 +90,8 @@ def _refuse_missing(cfg: DictConfig) -> None:
     """Refuse ``???``, which OmegaConf would fail at wherever it is read."""
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
-        raise ConfigurationError(f"{missing[0]} is missing: give it as {missing[0]}=VALUE")
+        value = {"augmentations": "imagenet, or list your own in a file"}.get(missing[0], "VALUE")
+        raise ConfigurationError(f"{missing[0]} is missing: give it as {missing[0]}={value}")
 
 
 def absolute_config_path(arguments: list[str]) -> list[str]:
@@ -88,7 +99,15 @@ def absolute_config_path(arguments: list[str]) -> list[str]:
 
     A relative path is looked up from the working directory, as users of solo-learn's scripts
     expect, and then among the shipped configurations, with or without ``scripts/pretrain/``.
+    ``--config-dir`` alone becomes ``--config-path``: Hydra would look there last.
     """
+    flags = [argument.partition("=")[0] for argument in arguments]
+    alone = not {"--config-path", "-cp"} & set(flags)
+    longer = {"--config-dir": "--config-path", "-cd": "-cp"} if alone else {}
+    arguments = [
+        longer.get(flag, flag) + argument.removeprefix(flag)
+        for flag, argument in zip(flags, arguments, strict=True)
+    ]
     result = list(arguments)
     for i, argument in enumerate(arguments):
         flag, _, value = argument.partition("=")
@@ -129,6 +148,8 @@ def resolve(cfg: DictConfig) -> DictConfig:
     complete = OmegaConf.merge(base, given)
     assert isinstance(complete, DictConfig)
     _refuse_missing(complete)
+    # Written into the views, it is the same run as one whose recipe has them of that size.
+    complete.augmentations = resized(plain(complete.augmentations), complete.pop("crop_size"))
     optimizer = complete.optimizer
     optimizer.kwargs = completed(optimizer.name, plain(optimizer.kwargs))
     scheduler = complete.scheduler
@@ -224,8 +245,8 @@ def _refuse_unknown(given: dict[str, Any], known: dict[str, Any], prefix: str) -
         if key not in allowed:
             mend = "; give weights with init_from=PATH" if key in LOADING_OPTIONS else ""
             raise ConfigurationError(
-                f"{path} is not a key of a configuration; {prefix or 'the top level '}knows "
-                f"{', '.join(sorted(allowed))}{mend}"
+                f"{path} is not a key of a configuration; {prefix.rstrip('.') or 'the top level'} "
+                f"knows {', '.join(sorted(allowed))}{mend}"
             )
         section = known.get(key)
         if isinstance(section, dict) and key not in _FREE_FORM:

@@ -22,6 +22,18 @@ _SOLO_OPTIONS = {
 _SOLO_CROP = {"crop_min_scale": "min_scale", "crop_max_scale": "max_scale"}
 
 
+def without_inert(block: Mapping[str, Any]) -> dict[str, Any]:
+    """A block without what solo-learn's own script makes us add to a block of ours.
+
+    That is ``rrc: {enabled: false}``, and nothing else in solo-learn's dialect, whose types say
+    ``enabled`` (see :meth:`~mast_plugin.host.face.Host.complete_views`). Types with ``prob: 0.0``
+    are none in either dialect.
+    """
+    ours = {key: value for key, value in block.items() if key != "rrc"}
+    theirs = any(isinstance(each, Mapping) and "enabled" in each for each in ours.values())
+    return dict(block) if theirs or block.get("rrc") != {"enabled": False} else ours
+
+
 def translated(block: Mapping[str, Any]) -> dict[str, Any]:
     """Translates a block that has ``rrc``.
 

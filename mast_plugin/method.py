@@ -17,13 +17,15 @@ from mast_plugin.distributed import gather, require_equal_batches
 from mast_plugin.errors import ConfigurationError
 from mast_plugin.head import SubspaceHead
 from mast_plugin.host import load_host
+from mast_plugin.import_hook import NO_VIEWS
 from mast_plugin.lars import unscaled
 from mast_plugin.loss import SCALARS, MASTTerms, mast_loss
 from mast_plugin.meter import SubspaceMeter
-from mast_plugin.options import MASTOptions
+from mast_plugin.options import MASTOptions, taken_over
 from mast_plugin.plan import parse_pair
 from mast_plugin.route import RoutePolicy
-from mast_plugin.views.torchvision import RoutedViews
+from mast_plugin.view_size import resized
+from mast_plugin.views.torchvision import CentredView, RoutedViews
 
 _host = load_host()
 
@@ -48,12 +50,18 @@ class MAST(_host.Method):  # type: ignore[misc, name-defined]
     """
 
     def __init__(self, cfg: DictConfig) -> None:
+        if cfg.get("augmentations") is None:
+            raise ConfigurationError(NO_VIEWS)
+        if cfg.get("crop_size") is not None:  # under another script than ours, which resolves it
+            cfg.augmentations = resized(plain(cfg.augmentations), cfg.crop_size)
         self.plan = parse_pair(
             plain(cfg.augmentations),
             **normalisation(cfg.data.dataset),
         )
         self.options = MASTOptions.parse(cfg.get("method_kwargs") or {})
         _refuse_unscalable_devices(cfg)
+        changed = ("augmentations", "debug_augmentations")
+        self._given = {key: cfg[key] for key in changed if key in cfg}
         super().__init__(cfg)
         options = self.options
         self.head = SubspaceHead(
@@ -108,12 +116,21 @@ class MAST(_host.Method):  # type: ignore[misc, name-defined]
         return groups
 
     def setup(self, stage: str) -> None:
-        """Give the training data our routed views where solo-learn's own script built its loader.
+        """Give the data our views where solo-learn's own script built its loaders.
+
+        Training takes the routed ones, validation the centred one of their size. The configuration
+        gets back what :meth:`add_and_assert_specific_cfg` changed for that script, before the
+        script's checkpoints store it.
 
         Raises:
             ConfigurationError: that script was asked to load through DALI.
         """
-        if stage != "fit" or self.cfg.get("entry") == "mast_plugin":
+        if stage != "fit":
+            return
+        line = taken_over(self.cfg.get("method_kwargs") or {})
+        if line and self.trainer.is_global_zero:
+            print(line)
+        if self.cfg.get("entry") == "mast_plugin":
             return
         if self.cfg.data.format == "dali":
             raise ConfigurationError(
@@ -121,9 +138,12 @@ class MAST(_host.Method):  # type: ignore[misc, name-defined]
                 "mast-pretrain (or this project's main_pretrain.py) with data.format=dali, or "
                 "choose data.format=image_folder"
             )
-        _host.foreign_transform(
-            self.trainer, RoutedViews, lambda: RoutedViews(self.plan, self.routes)
-        )
+        views = RoutedViews(self.plan, self.routes)
+        centred = CentredView(self.plan.crop_size, self.plan.mean, self.plan.std)
+        _host.foreign_transforms(self.trainer, views, centred)
+        self.cfg.update(self._given)
+        if self.cfg.get("debug_augmentations") and self.trainer.is_global_zero:
+            print(views)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Return the host's ``logits`` and ``feats`` (N, F) and the embedding ``z`` (N, D)."""
@@ -204,3 +224,7 @@ def _refuse_unscalable_devices(cfg: DictConfig) -> None:
             f"solo-learn's own script would scale the learning rate by the length of the text "
             f'{devices!r}: write devices as a list such as [0,1], or as "1"'
         )
+
+
+# Whatever imports this module: a host that was imported by it has not been given the method yet.
+_host.METHODS.setdefault("mast", MAST)

@@ -13,6 +13,13 @@ from mast_plugin.route import RoutePolicy
 
 _OF_LOSS = set(signature(mast_loss).parameters) - {"masks"}  # there: the masks themselves
 
+_VICREG = {
+    "sim_loss_weight": "invariance_weight",
+    "var_loss_weight": "variance_weight",
+    "cov_loss_weight": "covariance_weight",
+}
+"""solo-learn's names of VICReg's weights; with every mask at one the terms are the same numbers."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class MASTOptions:
@@ -41,8 +48,9 @@ class MASTOptions:
     uncertainty_lr: float = 0.001
     """Rate of the uncertainty head: absolute, scheduled, neither decayed nor scaled by LARS."""
     min_pair_weight: float = 0.8
+    """Least weight of a pair, before the batch's weights are rescaled to mean one."""
     max_pair_weight: float = 1.25
-    """Bounds of a pair's weight before the batch's weights are rescaled to mean one."""
+    """Largest weight of a pair, likewise."""
 
     full_route_prob: float = 0.8
     """p_full, the probability that every augmentation type is active on a pair."""
@@ -50,10 +58,15 @@ class MASTOptions:
     """p_active, the probability of each type on the other pairs."""
 
     invariance_weight: float = 10.0
+    """Of the distance between a pair's views inside of its types' masks; VICReg's is 25."""
     variance_weight: float = 25.0
+    """Of keeping every dimension's standard deviation at one."""
     covariance_weight: float = 1.0
+    """Of keeping dimensions from saying the same."""
     capacity_weight: float = 10.0
+    """Of holding each learned mask's mean at subspace_share."""
     uncertainty_weight: float = 1.0
+    """Of fitting the uncertainty to the pairs' errors; it moves nothing else."""
     equivariance_weight: float = 8.0
     """Of telling each type's change from outside its mask (without masks, from everywhere)."""
     regulariser_mix: float = 0.5
@@ -61,7 +74,16 @@ class MASTOptions:
 
     @classmethod
     def parse(cls, method_kwargs: Mapping[str, Any]) -> "MASTOptions":
-        """Read ``method_kwargs``, refusing what is not an option of the method."""
+        """Read ``method_kwargs``, refusing what is not an option of the method.
+
+        The weights of a recipe for solo-learn's VICReg are taken for those of the same terms.
+        """
+        for theirs, ours in _VICREG.items():
+            if theirs in method_kwargs and ours in method_kwargs:
+                raise ConfigurationError(
+                    f"method_kwargs has both {theirs} and {ours}, which weigh the same: keep one"
+                )
+        method_kwargs = {_VICREG.get(key, key): value for key, value in method_kwargs.items()}
         names = [field.name for field in fields(cls)]
         unknown = sorted(set(method_kwargs) - set(names))
         if unknown:
@@ -105,6 +127,13 @@ class MASTOptions:
         for name, value in asdict(self).items():
             if name.endswith(("_weight", "_lr", "_spread")) and not 0.0 <= value < float("inf"):
                 raise _refusal(name, value, "finite and not negative")
+
+
+def taken_over(method_kwargs: Mapping[str, Any]) -> str:
+    """One line that says which of VICReg's weights stand for ours; empty where none does."""
+    found = [name for name in _VICREG if name in method_kwargs]
+    pairs = [f"{name}={method_kwargs[name]} as {_VICREG[name]}" for name in found]
+    return f"method_kwargs of VICReg are taken over: {', '.join(pairs)}" if pairs else ""
 
 
 def _typed(cls: type[MASTOptions], name: str, value: Any) -> Any:

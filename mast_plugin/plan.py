@@ -21,7 +21,7 @@ from typing import Any
 
 from mast_plugin.augmentation import JITTER_PARTS, TYPES, Augmentation
 from mast_plugin.check import channels, mapping, whole_number
-from mast_plugin.dialect import BLOCK_KEYS, translated
+from mast_plugin.dialect import BLOCK_KEYS, translated, without_inert
 from mast_plugin.errors import ConfigurationError
 
 Block = Mapping[str, Any]
@@ -210,7 +210,8 @@ def parse_pair(
 
 
 def _parse_block(block: object, mean: Sequence[float], std: Sequence[float]) -> ViewSpec:
-    options = dict(mapping(block, "a block", "{crop_size: 32, num_crops: 2, crop: {}}"))
+    options = mapping(block, "a block", "{crop_size: 32, num_crops: 2, crop: {}}")
+    options = without_inert(options)
     if "rrc" in options:
         options = translated(options)
     for key, example in _REQUIRED.items():

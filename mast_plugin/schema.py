@@ -35,6 +35,7 @@ PRETRAINING: Rules = {
     "name": FILE_NAME | NULL,
     "method": WORD,
     "method_kwargs": SECTION,
+    "crop_size": whole(1, 4096) | NULL,
     "seed": _SEED,
     "backbone.name": TEXT,
     "backbone.kwargs": SECTION,

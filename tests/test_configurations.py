@@ -4,9 +4,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
+from hydra import compose, initialize, initialize_config_dir
+from hydra.errors import MissingConfigException
 from omegaconf import OmegaConf
 
+from mast_plugin.comparison.variant import Variant
+from mast_plugin.comparison.variant import composed as compose_variant
 from mast_plugin.configuration import absolute_config_path, resolve, shipped_directory
 from mast_plugin.data import normalisation
 from mast_plugin.errors import ConfigurationError
@@ -117,6 +120,10 @@ def test_config_path_is_taken_from_the_working_directory_first(tmp_path, monkeyp
         f"--config-path={expected}"
     ]
     assert absolute_config_path(["-cp", "cifar"]) == ["-cp", expected]
+    # Hydra would look there last, after the shipped recipes of the same names.
+    assert absolute_config_path(["--config-dir=mine"]) == [f"--config-path={tmp_path / 'mine'}"]
+    both = ["-cd", str(tmp_path), "-cp", str(tmp_path)]
+    assert absolute_config_path(both) == both
 
 
 @pytest.mark.parametrize(
@@ -132,6 +139,43 @@ def test_command_line_composes_from_another_directory(arguments, tmp_path):
     assert run.returncode == 0, run.stderr
     assert "method: " in run.stdout
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("path", [path for path in PRIMARY if "/" in path])
+def test_a_recipe_is_found_by_its_folder_from_anywhere(path):
+    register_resolvers()
+    with initialize(version_base="1.2", config_path=None):
+        found = compose(path, overrides=["data.train_path=x"])
+    assert found == composed(path, "data.train_path=x")
+
+
+@pytest.mark.parametrize("name", ["mast", "mast15", "recipe"])
+def test_a_recipe_that_a_folder_lacks_is_no_other_of_that_name(name, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["main_pretrain.py", "--config-name", f"{name}.yaml"])
+    (tmp_path / "mine.yaml").write_text("defaults: [/base, /augmentations: cifar, _self_]\n")
+    with initialize_config_dir(str(tmp_path), version_base="1.2"):
+        assert compose("mine").augmentations[0].crop_size == 32
+        assert compose("cifar/mast").name == "mast-cifar10"
+        with pytest.raises(MissingConfigException, match=f"(?s)'{name}'.*cifar/mast"):
+            compose(name)
+
+
+def test_a_recipe_of_ones_own_may_build_on_a_shipped_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["main_pretrain.py", "--config-name", "mine"])
+    (tmp_path / "mine.yaml").write_text("defaults: [mast, _self_]\nname: mine\n")
+    with initialize_config_dir(str(tmp_path), version_base="1.2"):
+        assert compose("mine", overrides=["data.train_path=x"]).optimizer.lr == 0.004
+
+
+def test_a_comparison_takes_no_recipe_from_elsewhere():
+    variant = Variant("mast15", "mast15", {})
+    with pytest.raises(ConfigurationError, match=r"there is no mast15\.yaml; recipes are looked"):
+        compose_variant(variant, SHIPPED / "cifar")
+
+
+def test_a_missing_augmentation_gets_one_sentence():
+    with pytest.raises(ConfigurationError, match="augmentations is missing: give it as augmentati"):
+        resolve(OmegaConf.create({"data": {"train_path": "x"}, "max_epochs": 1}))
 
 
 def test_the_plugin_imports_nothing_heavy(tmp_path):

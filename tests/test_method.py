@@ -200,6 +200,24 @@ def test_a_text_of_devices_is_refused_outside_of_our_entry(host, small):
         host.build(cfg)
 
 
+def test_the_weights_of_vicregs_recipe_weigh_what_they_weighed_there(host, small):
+    """With all masks at one, the rest of the loss is solo-learn's VICReg with these weights."""
+    from solo.losses.vicreg import vicreg_loss_func
+
+    weights = {"sim_loss_weight": 7.0, "var_loss_weight": 11.0, "cov_loss_weight": 3.0}
+    overrides = [f"+method_kwargs.{name}={value}" for name, value in weights.items()]
+    overrides += [f"~method_kwargs.{name}_weight" for name in ("invariance", "variance")]
+    overrides += ["~method_kwargs.covariance_weight", "method_kwargs.masks=none"]
+    overrides += ["method_kwargs.uncertainty=false", "method_kwargs.equivariance_weight=0"]
+    cfg = with_crops(resolve(small("mast", *overrides)), [32], [2], num_classes=3)
+    model = host.build(cfg)
+    z1, z2 = torch.randn(2, 16, 24).unbind()
+    route = torch.ones(16, 5, dtype=torch.bool)
+    features = list(torch.randn(2, 16, 512).unbind())
+    terms = model._terms(features, [z1, z2], route, torch.zeros(16, 0))
+    torch.testing.assert_close(terms.loss, vicreg_loss_func(z1, z2, **weights))
+
+
 @pytest.mark.parametrize(("masks", "uncertainty"), [("fixed", True), ("none", False)])
 def test_ablations_train(masks, uncertainty, host, small):
     overrides = [f"method_kwargs.masks={masks}", f"method_kwargs.uncertainty={uncertainty}"]
@@ -211,7 +229,8 @@ def test_ablations_train(masks, uncertainty, host, small):
 
 @pytest.mark.filterwarnings("ignore")  # the engine's own, of a whole run
 @pytest.mark.skipif(host_kind() != "mainline", reason="the release ships no script of its own")
-def test_the_hosts_own_loader_is_given_routed_views(host, small):
+def test_the_hosts_own_loaders_are_given_our_views(host, small):
+    from solo.data.classification_dataloader import prepare_data
     from solo.data.pretrain_dataloader import (
         FullTransformPipeline,
         NCropAugmentation,
@@ -232,6 +251,9 @@ def test_the_hosts_own_loader_is_given_routed_views(host, small):
     dataset = prepare_datasets("custom", transform, train_data_path=cfg.data.train_path)
     loader = prepare_dataloader(dataset, batch_size=8, num_workers=2)
     loader.pin_memory = False
+    root = cfg.data.train_path  # validated at 224 px, if the script had its way
+    _, validation = prepare_data("custom", root, root, batch_size=8, num_workers=0)
+    validation.pin_memory = False
     trainer = host.engine.Trainer(
         max_epochs=1,
         accelerator="cpu",
@@ -241,5 +263,6 @@ def test_the_hosts_own_loader_is_given_routed_views(host, small):
         enable_model_summary=False,
         limit_train_batches=1,
     )
-    trainer.fit(model, loader)
+    trainer.fit(model, loader, validation)
     assert isinstance(dataset.transform, RoutedViews)
+    assert validation.dataset[0][0].shape == (3, 32, 32)

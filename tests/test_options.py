@@ -1,7 +1,7 @@
 import pytest
 
 from mast_plugin.errors import ConfigurationError
-from mast_plugin.options import MASTOptions
+from mast_plugin.options import MASTOptions, taken_over
 
 
 def test_whole_numbers_pass_for_floats():
@@ -17,8 +17,22 @@ def test_only_masks_that_learn_are_held_at_their_size(masks, weight):
 
 
 def test_unknown_option_is_refused_with_those_that_exist():
-    with pytest.raises(ConfigurationError, match=r"sim_loss_weight is not .*invariance_weight"):
-        MASTOptions.parse({"sim_loss_weight": 1.0})
+    with pytest.raises(ConfigurationError, match=r"temperature is not .*invariance_weight"):
+        MASTOptions.parse({"temperature": 1.0})
+
+
+def test_vicregs_weights_are_taken_for_those_of_the_same_terms():
+    given = {"sim_loss_weight": 9, "var_loss_weight": 8.0, "cov_loss_weight": 2, "mask_lr": 0.1}
+    options = MASTOptions.parse(given)
+    assert options.invariance_weight == 9.0 and options.mask_lr == 0.1
+    assert (options.variance_weight, options.covariance_weight) == (8.0, 2.0)
+    assert "sim_loss_weight=9 as invariance_weight, var_loss" in taken_over(given)
+    assert taken_over({"mask_lr": 0.1}) == ""
+
+
+def test_a_weight_under_both_names_is_refused():
+    with pytest.raises(ConfigurationError, match="both sim_loss_weight and invariance_weight"):
+        MASTOptions.parse({"sim_loss_weight": 1.0, "invariance_weight": 1.0})
 
 
 @pytest.mark.parametrize(

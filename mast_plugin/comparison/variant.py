@@ -134,6 +134,8 @@ def composed(variant: Variant, folder: Path) -> DictConfig:
         ConfigurationError: there is no such recipe, or an override does not fit it.
     """
     try:
+        if not (folder / f"{variant.recipe}.yaml").is_file():  # Hydra would look elsewhere, too
+            raise ConfigurationError(f"there is no {variant.recipe}.yaml")
         with _own_hydra(folder):
             return compose(variant.recipe, variant.arguments)
     except Exception as error:  # of Hydra, and of what reads the recipe for it

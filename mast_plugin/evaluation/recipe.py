@@ -23,8 +23,6 @@ Plain = dict[str, Any]
 
 _JITTER = ("brightness", "contrast", "saturation", "hue")
 _NOT_OPTIONS = ("method", "encoder", "backbone_args", "transform_kwargs", "extra_optimizer_args")
-_INERT_CROP = {"enabled": False}
-_INERT = {"prob": 0.0}
 
 
 def stored_configuration(
@@ -84,8 +82,6 @@ def complete(configuration: Mapping[str, Any], num_classes: int) -> DictConfig:
         # The weights come from the checkpoint; a builder would load what these name by itself.
         kept = {k: v for k, v in plain(cfg.backbone.kwargs).items() if k not in LOADING_OPTIONS}
         cfg.backbone.kwargs = kept
-        if not OmegaConf.is_missing(cfg, "augmentations"):
-            cfg.augmentations = [_without_inert(block) for block in plain(cfg.augmentations)]
         cfg.entry = "mast_plugin"  # nothing is trained here, so no script's habits apply
         return cfg
     except Exception as error:  # it is whatever somebody wrote beside the weights
@@ -131,13 +127,6 @@ def _legible(flat: Mapping[str, Any], path: Path) -> Plain:
             f"the configuration of {path} cannot be read ({type(error).__name__}: "
             f"{first_line(error)}): give config=PATH of the run's args.json"
         ) from error
-
-
-def _without_inert(block: Plain) -> Plain:
-    """Undo what :meth:`~mast_plugin.host.face.Host.complete_views` adds to a block of ours."""
-    if block.get("rrc") != _INERT_CROP:
-        return block
-    return {k: v for k, v in block.items() if k != "rrc" and v != _INERT}
 
 
 def _translated(flat: Mapping[str, Any]) -> Plain:

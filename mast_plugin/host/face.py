@@ -40,10 +40,11 @@ class Host(Protocol):
     def trainer_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Translate Trainer options of the main branch (Lightning 2) to the engine's."""
 
-    def foreign_transform(self, trainer: Any, kind: type, make: Callable[[], Transform]) -> None:
-        """Replace the training transform where another script built the loader.
+    def foreign_transforms(self, trainer: Any, training: Transform, validation: Transform) -> None:
+        """Replace the datasets' transforms where another script built the loaders.
 
-        ``make()`` takes the place of a dataset's ``transform`` that is not of type ``kind``.
+        ``training`` takes the place of the training set's, unless that is of its type already, and
+        ``validation`` of the validation set's, if there is one.
         """
 
     def complete_views(self, cfg: DictConfig) -> None:

@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -106,27 +106,38 @@ def trainer_options(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name in known}
 
 
-def foreign_transform(trainer: Any, kind: type, make: Callable[[], Transform]) -> None:
-    """Replace the training transform where the host's own script built the loader.
+def foreign_transforms(trainer: Any, training: Transform, validation: Transform) -> None:
+    """Replace the transforms of both datasets where the host's own script built their loaders.
 
-    Lightning makes the loader's iterator, and with it the workers' copies of the dataset, before
-    any hook that names the loader publicly; hence the look at the fit loop's source.
+    Lightning makes the loaders' iterators, and with them the workers' copies of the datasets,
+    before any hook that names the loaders publicly; hence the look at its loops' sources.
     """
-    source = getattr(trainer.fit_loop, "_data_source", None)
-    dataset = getattr(getattr(source, "instance", None), "dataset", None)
-    if dataset is None or not hasattr(dataset, "transform"):
+    loop = trainer.fit_loop
+    dataset = _dataset(loop)
+    if dataset is None:
         raise HostError(
             "the training loader cannot be given MAST's routed views here: "
             "pretrain with this project's own main_pretrain.py or mast-pretrain"
         )
-    if not isinstance(dataset.transform, kind):
-        dataset.transform = make()
+    if not isinstance(dataset.transform, type(training)):
+        dataset.transform = training
+    validated = _dataset(loop.epoch_loop.val_loop)
+    if validated is not None:
+        validated.transform = validation
+
+
+def _dataset(loop: Any) -> Any:
+    """The dataset that a loop loads from, if it has a transform."""
+    loader = getattr(getattr(loop, "_data_source", None), "instance", None)
+    dataset = getattr(loader, "dataset", None)
+    return dataset if hasattr(dataset, "transform") else None
 
 
 def complete_views(cfg: DictConfig) -> None:
     """Add to our view block what the host's own script reads of every block.
 
-    Its transform is built from these keys and then replaced (see :func:`foreign_transform`).
+    Its transform is built from these keys and then replaced (see :func:`foreign_transforms`), so
+    that it must not be the one that the script prints for ``debug_augmentations``.
     """
     inert = OmegaConf.create(
         {"rrc": {"enabled": False}}
@@ -143,6 +154,7 @@ def complete_views(cfg: DictConfig) -> None:
         }
     )
     cfg.augmentations = [OmegaConf.merge(inert, block) for block in cfg.augmentations]
+    cfg.debug_augmentations = False
 
 
 def linear_model(

@@ -3,7 +3,7 @@
 import importlib
 import warnings
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -217,8 +217,8 @@ def _count(devices: Any) -> int:
     return devices if isinstance(devices, int) else len(devices)
 
 
-def foreign_transform(trainer: Any, kind: type, make: Callable[[], Transform]) -> None:
-    """Do nothing: the release ships no script that could build a loader."""
+def foreign_transforms(trainer: Any, training: Transform, validation: Transform) -> None:
+    """Do nothing: the release ships no script that could build loaders."""
 
 
 def complete_views(cfg: DictConfig) -> None:

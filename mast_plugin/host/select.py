@@ -58,6 +58,7 @@ def load_host() -> Host:
     kind = host_kind()
     try:
         with quiet_host():
+            importlib.import_module("solo.methods")  # first, for the hook that waits for it
             module = importlib.import_module(f"mast_plugin.host.{kind}")
     except ImportError as error:
         raise HostError(
