@@ -104,6 +104,17 @@ class _Momentum:
         super().on_train_batch_end(outputs, batch, batch_idx, 0)  # type: ignore[misc]
 
 
+class _Clipping:
+    """Mixin for DINO, whose own ``clip_gradients`` has the name of a hook that the engine calls."""
+
+    def clip_gradients(self, *given: Any, **of_engine: Any) -> None:
+        if of_engine:
+            hook: Any = engine.LightningModule.clip_gradients
+            hook(self, *given, **of_engine)
+        else:
+            super().clip_gradients(*given)  # type: ignore[misc]
+
+
 def _decay_apart(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Groups of which the parameters of one dimension are not decayed, as on the main branch."""
     parted = []
@@ -156,6 +167,8 @@ def build(cfg: DictConfig) -> Any:
             "final_tau_momentum": cfg.momentum.final_tau,
             "momentum_classifier": cfg.momentum.classifier,
         }
+    if cfg.method == "dino":
+        mixins = (*mixins, _Clipping)
     if cfg.method in memory.METHODS:
         mixins = (*mixins, memory.LateMemory)
     adapted = type(cls.__name__, (*mixins, cls), {})
