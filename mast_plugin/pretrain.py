@@ -104,6 +104,7 @@ def pretrain(cfg: DictConfig) -> Pretrained:
             is not finite, or a full disk, at any time.
         Interruption: the command was asked to stop.
     """
+    from mast_plugin import data
     from mast_plugin.host import load_host
 
     cfg, views, images = _prepared(cfg)
