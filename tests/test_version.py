@@ -28,7 +28,7 @@ from mast_plugin.evaluation.view import ViewStatistics
 from mast_plugin.image import load_image
 from mast_plugin.plan import Plan
 
-PIXELS = {1: "8f777bc7699921de"}
+PIXELS = {1: "8f777bc7699921de", 2: "575f103e1905e642"}
 """Of every kind of image, by the version of the loading."""
 VIEWS = {1: [0.213, 0.323, 0.28, 0.38, 0.688]}
 """Of one view: mean, standard deviation and a pixel, by the version of the views."""
