@@ -61,6 +61,14 @@ def test_a_later_end_stretches_the_schedule_from_the_rate_it_is_at(run, interval
     assert rates(run(given, "max_epochs=9", after(longer, 5))) == pytest.approx(found[3:])
 
 
+def test_a_run_that_is_over_takes_its_place_on_the_longer_curve(run):
+    """From nothing the rest of a curve would be nothing; the rate falls from there."""
+    whole = run("max_epochs=2")
+    longer = run("max_epochs=6", after(whole, 1))
+    found, peak = rates(longer), rates(whole)[1]
+    assert found == pytest.approx([peak * curve(epoch, 1, 6) for epoch in range(2, 6)])
+
+
 def test_a_run_in_its_warm_up_takes_the_new_one(run):
     whole = run("max_epochs=6", "scheduler.warmup_epochs=2", "limit_train_batches=3")
     given = ("max_epochs=6", "scheduler.warmup_epochs=4", "limit_train_batches=3")
@@ -102,7 +110,6 @@ def test_momentum_reaches_its_end_at_the_new_end(run):
 def test_what_cannot_go_on_is_refused_with_the_mend(run):
     whole = run("max_epochs=2", "scheduler.warmup_epochs=0")
     for overrides, message in (
-        (["max_epochs=6"], r"with 0\.0% of its rate left.*max_epochs=6, or begin.*init_from="),
         (["max_epochs=2"], "has 2 trained epochs, and max_epochs=2 leaves none"),
         (["max_epochs=6", "scheduler.name=none"], "trained with scheduler.name=warmup_cosine"),
     ):
@@ -111,9 +118,7 @@ def test_what_cannot_go_on_is_refused_with_the_mend(run):
     assert len(list(whole.parent.iterdir())) == 1  # nothing was begun
 
 
-@pytest.mark.parametrize(
-    "change", [{"_last_lr": None}, {"base_lrs": [1.0]}, {"last_epoch": "x"}, {"max_epochs": None}]
-)
+@pytest.mark.parametrize("change", [{"_last_lr": None}, {"base_lrs": [1.0]}, {"last_epoch": "x"}])
 def test_a_damaged_schedule_is_refused(change):
     state = {"last_epoch": 4, "warmup_epochs": 1, "eta_min": 0.0, "max_epochs": 8}
     state |= {"_last_lr": [0.1, 0.1], "base_lrs": [0.2, 0.2]}

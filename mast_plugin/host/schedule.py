@@ -2,8 +2,9 @@
 
 Both hosts count a schedule in steps or epochs of the run that began it, and both engines restore it
 as it was. Here it is stretched to the end of the run that goes on: from the rate of the checkpoint
-it falls to the new end, along the rest of the curve that a run of that length has. Source: this
-project's choice; a rate that rose again would undo what the low rates have reached.
+it falls to the new end, along the rest of the curve that a run of that length has. Where the rate
+has come down to nothing, it takes the place on that curve itself. It never climbs again. Source:
+this project's choice.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,8 +35,7 @@ def refuse_misfit(checkpoint: Mapping[str, Any], path: Path, cfg: DictConfig) ->
         cfg: resolved configuration of the run that goes on.
 
     Raises:
-        ConfigurationError: all epochs are trained; the rate has come down to nearly nothing and
-            the run is to be longer; the schedule is of another kind.
+        ConfigurationError: all epochs are trained; the schedule is of another kind, or damaged.
     """
     done = checkpoint["epoch"] + 1  # it is saved at an epoch's end
     if done >= cfg.max_epochs and cfg.resume_from_checkpoint is not None:
@@ -51,17 +51,10 @@ def refuse_misfit(checkpoint: Mapping[str, Any], path: Path, cfg: DictConfig) ->
             f"{path} was trained with scheduler.name={kind}, and no run can go on from it with "
             f"{cfg.scheduler.name}: give scheduler.name={kind}"
         )
-    if kind != "warmup_cosine":
-        return
-    with explained(f"no run can go on from {path}, whose schedule is damaged", "give another one"):
-        left = _left(state)
-        planned = _epochs(state, checkpoint["global_step"] / done, done)
-    if left < _ENDED and cfg.max_epochs > planned:
-        raise ConfigurationError(
-            f"the schedule of {path} has ended, with {left:.1%} of its rate left, so that more "
-            f"epochs would train nothing: start a run of max_epochs={cfg.max_epochs}, or begin "
-            f'a schedule of its own from these weights with init_from="{path}"'
-        )
+    if kind == "warmup_cosine":
+        what = f"no run can go on from {path}, whose schedule is damaged"
+        with explained(what, "give another one"):
+            _left(state)
 
 
 def _left(state: Mapping[str, Any]) -> float:
@@ -72,12 +65,6 @@ def _left(state: Mapping[str, Any]) -> float:
     pairs = zip(state["_last_lr"], state["base_lrs"], strict=True)
     # Of all groups the least, as some hold a rate of their own that stays.
     return min(((rate - low) / (high - low) for rate, high in pairs if high > low), default=1.0)
-
-
-def _epochs(state: Mapping[str, Any], steps_per_epoch: float, done: int) -> int:
-    """The epochs of the run that began a schedule, which counts either steps or epochs."""
-    by_step = state["last_epoch"] > done
-    return round(float(state["max_epochs"]) / (steps_per_epoch if by_step else 1))
 
 
 def stretching(engine: ModuleType) -> Any:
@@ -145,6 +132,9 @@ def _stretch(restored: Any, fresh: Any, place: int) -> bool:
     warms_up = warms_up and restored.last_epoch < restored.warmup_epochs
     if warms_up:
         fresh.last_epoch = place
+        rates = fresh._get_closed_form_lr()
+    elif hasattr(fresh, "warmup_epochs") and _left(vars(restored)) < _ENDED:
+        fresh.last_epoch, fresh.warmup_epochs = place, min(fresh.warmup_epochs, place)
         rates = fresh._get_closed_form_lr()
     else:
         rates = [
