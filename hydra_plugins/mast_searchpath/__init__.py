@@ -38,13 +38,14 @@ class ShippedBeside(FileConfigSource):  # type: ignore[misc]
 
 
 def _asked_name(arguments: list[str]) -> str | None:
-    """The bare name that ``--config-name`` gives, or our command's default."""
-    name = "mast"
+    """The bare name that ``--config-name`` gives, or our command's default in ``--config-path``."""
+    given = {}
     for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
         flag, equals, value = argument.partition("=")
-        if flag in ("--config-name", "-cn"):
-            name = (value if equals else following).removesuffix(".yaml")
-    return None if "/" in name else name
+        given[flag] = value if equals else following
+    default = "mast" if {"--config-path", "-cp"} & set(given) else None
+    name = given.get("--config-name", given.get("-cn", default))
+    return name.removesuffix(".yaml") if name else None
 
 
 class MASTSearchPath(SearchPathPlugin):  # type: ignore[misc]
