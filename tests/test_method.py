@@ -1,4 +1,4 @@
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -157,7 +157,7 @@ def test_every_option_of_the_loss_reaches_it(option, built):
     """In one and the same model: some of these options shape its masks as well."""
     model = built({})
     default = loss_of(model)
-    model.options = MASTOptions(**{option: CHANGED[option]})
+    model.options = replace(model.options, **{option: CHANGED[option]})
     assert loss_of(model) != default
 
 

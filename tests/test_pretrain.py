@@ -5,11 +5,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from mast_plugin.configuration import resolve, with_crops
 from mast_plugin.errors import MASTError
+from mast_plugin.pretrain import _model
 from mast_plugin.pretrain import pretrain as run_pretraining
 
 MAIN = Path(__file__).parents[1] / "main_pretrain.py"
@@ -159,6 +162,12 @@ def test_bad_input_is_refused_before_the_first_step(overrides, sentence, host, s
         run_pretraining(small("mast", *overrides))
     assert sentence in str(caught.value) and "\n" not in str(caught.value)
     assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_rates_are_scaled_by_the_processes_of_every_node(host, small):
+    cfg = with_crops(resolve(small("mast", "num_nodes=3")), [32], [2], num_classes=3)
+    model = _model(cfg, host, SimpleNamespace(num_devices=2))
+    assert model.lr == pytest.approx(cfg.optimizer.lr * 8 * 2 * 3 / 256)
 
 
 def test_no_augmentation_type_at_all_is_refused(small):
