@@ -113,6 +113,7 @@ def _configuration(
         batch = GLOBAL_BATCH.get(recipe, given.optimizer.batch_size)
         changes = {
             "data.dataset": "custom",
+            "backbone.stem": "cifar" if small else "imagenet",  # what views of the full size get
             "data.train_path": f'"{options.images.absolute()}"',
             "data.val_path": "null",
             "data.num_workers": 1,
