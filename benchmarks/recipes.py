@@ -107,7 +107,7 @@ def _configuration(
 ) -> DictConfig:
     with initialize_config_dir(str(shipped_directory() / RECIPES[recipe]), version_base="1.2"):
         given = compose(method, overrides=["data.train_path=unused"])
-        epoch = len([path for path in options.images.rglob("*") if is_image(path)]) // options.batch
+        epoch = len([path for path in options.images.rglob("*") if is_image(path.name)]) // options.batch
         epochs = -(-options.steps // epoch)
         small = given.backbone.stem == "cifar"
         batch = GLOBAL_BATCH.get(recipe, given.optimizer.batch_size)
@@ -147,7 +147,7 @@ def _measured(folder: Path, options: argparse.Namespace) -> dict[str, float]:
     losses = _losses(rows)
     share = max(1, len(losses) // SHARE)
     network = open_network(next(metrics.parent.glob("*.ckpt")))
-    files = sorted(path for path in options.images.rglob("*") if is_image(path))
+    files = sorted(path for path in options.images.rglob("*") if is_image(path.name))
     chosen = files[:: max(1, len(files) // EMBEDDED)]
     assert network.projector is not None and network.crop_size and network.mean and network.std
     model = torch.nn.Sequential(network.backbone, network.projector)
