@@ -108,10 +108,10 @@ def pretrain(cfg: DictConfig) -> Pretrained:
     from mast_plugin.host import load_host
 
     cfg, views, images = _prepared(cfg)
-    data.announce(images)
     host = load_host()
     register()
     _check_method(cfg, host)
+    data.announce(images)
     with claimed_run(cfg) as run:
         if is_finished(cfg, run):
             return Pretrained(run.folder, None, {}, found_finished=True)

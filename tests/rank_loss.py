@@ -57,14 +57,15 @@ def part(batch: Batch, rank: int) -> Batch:
 
 
 def loss_of(head: SubspaceHead, f1: Tensor, f2: Tensor, route: Tensor, change: Tensor) -> Tensor:
-    z1, z2 = head(f1), head(f2)
+    route = gather(route)
+    z1, z2 = gather(head(f1)), gather(head(f2))
     return mast_loss(
-        gather(z1),
-        gather(z2),
+        z1,
+        z2,
         masks=head.masks,
-        route=gather(route),
+        route=route,
         log_variance=gather(head.log_variance(f1, f2)),
-        told=gather(head.told_change(z1, z2)),
+        told=head.told_change(z1, z2, route),
         change=gather(change),
         change_types=head.change_types,
     ).loss

@@ -162,10 +162,12 @@ def test_a_candidate_is_judged_by_its_validation_images(monkeypatch):
     asked = []
     cell = SimpleNamespace(
         folder=Path("run"),
-        pretrain=lambda: None,
+        is_finished=True,
+        cost=None,
+        pretrain=lambda _: None,
         evaluate=lambda options: asked.append(options) or Evaluated(Path("run"), HEADER, rows),
     )
-    assert module._validated(cfg_of(), cell) == 40.0
+    assert module._validated(cfg_of(), cell, module.Countdown([cell])) == 40.0
     assert asked[0]["protocols"] == ["knn"] and asked[0]["output"] == "run/validation"
 
 
@@ -173,12 +175,16 @@ def test_a_search_tries_every_candidate_with_the_first_seed_and_takes_the_best(m
     tried = []
 
     def planned(cfg, variants, seeds):
-        return {(variant.name, seed): (variant, seed) for variant in variants for seed in seeds}
+        return {
+            (variant.name, seed): SimpleNamespace(variant=variant, seed=seed, is_finished=True)
+            for variant in variants
+            for seed in seeds
+        }
 
-    def validated(cfg, cell):
-        variant, seed = cell
-        tried.append((variant.name, variant.overrides["optimizer.lr"], seed))
-        return {1: 20.0, 2: 40.0, 3: 30.0}[variant.overrides["optimizer.lr"]]
+    def validated(cfg, cell, countdown):
+        rate = cell.variant.overrides["optimizer.lr"]
+        tried.append((cell.variant.name, rate, cell.seed))
+        return {1: 20.0, 2: 40.0, 3: 30.0}[rate]
 
     monkeypatch.setattr(module, "planned", planned)
     monkeypatch.setattr(module, "_validated", validated)

@@ -225,7 +225,7 @@ def test_a_configurations_seed_and_sizes_reach_the_loader(small, folder):
     options = ("seed=6", "optimizer.batch_size=3", "data.num_workers=2")
     _, _, loader_ = opened(small, folder, *options)
     assert (loader_.seed, loader_.batch_size, loader_.num_threads) == (6, 3, 2)
-    assert loader_.draws == replace(draws_of(VIEWS), in_one_pass=True)
+    assert loader_.draws == replace(draws_of(VIEWS), in_passes=True)
 
 
 def test_an_unlabelled_folder_and_a_fraction_of_it(small, folder):

@@ -119,7 +119,9 @@ def test_what_is_read_again_is_known_by_everything_that_matters(options):
     def digest(**changes):
         cfg = module.checked(options(**{"cache": "/nowhere", "device": "auto", **changes}))
         table = read_labelled(Path(cfg.dataset), cfg.tasks)
-        subject = SimpleNamespace(network=network, table=table)
+        subject = SimpleNamespace(
+            network=network, table=table, statistics=module._statistics(cfg, network)
+        )
         return describe(plain(cfg), subject, Path(cfg.dataset))["digest"]
 
     assert {

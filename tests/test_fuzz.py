@@ -16,7 +16,7 @@ from .hostile.file import KINDS as FILES
 CASES = {
     "pretraining configuration": 100,
     "pretraining without steps": 6,
-    "recipe file": 20,
+    "recipe file": 50,  # of which few are whole
     "evaluation options": 20,
     "comparison options": 6,
     "args.json of a checkpoint": 6,

@@ -111,7 +111,7 @@ def test_training_step_is_the_loss_of_the_outputs_with_the_options(built, batch)
         masks=model.head.masks,
         route=batch[1][2],
         log_variance=model.head.log_variance(f1, f2),
-        told=model.head.told_change(z1, z2),
+        told=model.head.told_change(z1, z2, batch[1][2]),
         change=batch[1][3],
         change_types=model.head.change_types,
         invariance_weight=o.invariance_weight,
