@@ -112,6 +112,7 @@ def pretrain(cfg: DictConfig) -> Pretrained:
     register()
     _check_method(cfg, host)
     data.announce(images)
+    _check_resumption(cfg)
     with claimed_run(cfg) as run:
         if is_finished(cfg, run):
             return Pretrained(run.folder, None, {}, found_finished=True)
@@ -121,14 +122,19 @@ def pretrain(cfg: DictConfig) -> Pretrained:
             return _run(cfg, views, images, host, run)
 
 
+def _check_resumption(cfg: DictConfig) -> None:
+    """Refuse a checkpoint that no run can go on from before anything is built or written."""
+    run = open_run(cfg)
+    if run.resume_from and not is_finished(cfg, run):
+        refuse_misfit(read_checkpoint(run.resume_from), run.resume_from, cfg)
+
+
 def _run(cfg: DictConfig, views: Any, images: Any, host: Any, run: Run) -> Pretrained:
     """Train, or go on training, in a folder that is this process's own."""
     from mast_plugin import data
     from mast_plugin.evaluation.scoring import Scoring
 
     host.engine.seed_everything(cfg.seed, workers=True)
-    if run.resume_from:  # refused before anything is built or written
-        refuse_misfit(read_checkpoint(run.resume_from), run.resume_from, cfg)
     trainer = _trainer(cfg, host, run)
     model = _model(cfg, host, trainer)
     require_views(cfg.backbone.name, host.backbone(model), views.crop_sizes)

@@ -94,7 +94,7 @@ def test_no_run_resumes_from_it(small, host, witness, tmp_path, monkeypatch):
 
 
 def test_no_run_takes_it_up_as_its_own(small, host, witness):
-    cfg = small("mast", "auto_resume.enabled=true")
+    cfg = small("mast", "auto_resume.enabled=true", "max_epochs=2")
     folder = planned_run(cfg).folder
     folder.mkdir(parents=True)
     malicious(folder / "mast-ep=0.ckpt", witness)
@@ -179,7 +179,8 @@ def test_what_fails_later_is_not_laid_to_the_checkpoint(trained, small, host, mo
 def test_a_checkpoint_of_another_network_is_refused_in_one_sentence(trained, small, host):
     path = checkpoint_of(trained("vicreg"))
     with refused("this run cannot go on from .*of the same network") as caught:
-        pretrain(small("mast", f"resume_from_checkpoint='{path}'", "data.check=false"))
+        options = (f"resume_from_checkpoint='{path}'", "data.check=false", "max_epochs=2")
+        pretrain(small("mast", *options))
     assert "\n" not in str(caught.value)
 
 

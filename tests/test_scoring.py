@@ -10,6 +10,7 @@ from torch import nn
 from mast_plugin.evaluation import read_tasks, score_tasks
 from mast_plugin.evaluation.scoring import Scoring
 from mast_plugin.evaluation.view import ViewStatistics
+from mast_plugin.image import AS_SHOWN
 
 VIEW = ViewStatistics(8).centred()
 
@@ -18,7 +19,9 @@ VIEW = ViewStatistics(8).centred()
 def scoring(labelled, host):
     trainer = SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device("cpu")))
     backbone = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 6))
-    return Scoring(backbone, read_tasks(labelled / "labels.csv", ["hue"]), VIEW, 0, trainer)
+    return Scoring(
+        backbone, read_tasks(labelled / "labels.csv", ["hue"]), VIEW, AS_SHOWN, 0, trainer
+    )
 
 
 def test_the_untrained_scores_are_those_from_before(scoring, tmp_path):

@@ -9,15 +9,18 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
+from PIL import Image
 
 from mast_plugin import pretrain as entry
 from mast_plugin.configuration import shipped_directory
 from mast_plugin.data import training_loader, validation_loader
 from mast_plugin.errors import MASTError
 from mast_plugin.evaluation.scoring import Scoring
+from mast_plugin.image import Reading, load_image
 from mast_plugin.run import Run, open_run
 from mast_plugin.views.choice import chosen_views
 
@@ -156,6 +159,10 @@ def refused(cfg: Any, ground: Ground) -> Any:
     return None
 
 
+def size_as_read(cfg: Any, ground: Ground) -> Any:
+    return load_image(str(ground.folder / "lying.jpg"), Reading.of(prepared(cfg).data)).size
+
+
 def run(cfg: Any, ground: Ground) -> Any:
     cfg = prepared(cfg)
     (ground.folder / "last-ep=0.ckpt").touch()
@@ -230,6 +237,7 @@ CHECKS: dict[str, tuple[Observer, str, tuple[str, ...]]] = {
     "method": (attribute("__class__"), "method=barlow_twins", ()),
     "method_kwargs": (attribute("sim_loss_weight"), "+method_kwargs.sim_loss_weight=3", ()),
     "augmentations": (views, "augmentations=stl10", ()),
+    "crop_size": (views, "crop_size=20", ()),
     "seed": (images, "seed=6", ()),
     "backbone.name": (attribute("features_dim"), "backbone.name=resnet50", ()),
     "backbone.kwargs": (network, "+backbone.kwargs.zero_init_residual=true", ()),
@@ -242,6 +250,8 @@ CHECKS: dict[str, tuple[Observer, str, tuple[str, ...]]] = {
     "data.no_labels": (images, "data.no_labels=true", ()),
     "data.fraction": (images, "data.fraction=0.5", ()),
     "data.num_workers": (images, "data.num_workers=1", ()),
+    "data.exif_orientation": (size_as_read, "data.exif_orientation=false", ()),
+    "data.bit_depth": (refused, "data.bit_depth=12", ("data.train_path=DEEP", "data.check=true")),
     "data.check": (refused, "data.check=false", ("data.train_path=BROKEN",)),
     "optimizer.name": (optimizer, "optimizer.name=lars", ("~optimizer.kwargs.fused",)),
     "optimizer.batch_size": (images, "optimizer.batch_size=4", ()),
@@ -330,6 +340,15 @@ def places(image_folder, labelled, tmp_path, host):
         for path in (image_folder / name).iterdir():
             (broken / name / path.name).write_bytes(path.read_bytes())
     (broken / "ant" / "0.png").write_bytes(b"no image")
+    deep = tmp_path / "deep"
+    for name in ("ant", "bee"):
+        (deep / name).mkdir(parents=True)
+        for i in range(12):
+            levels = np.arange(400, dtype=np.uint16).reshape(20, 20) * 10 + i
+            Image.fromarray(levels).save(deep / name / f"{i}.png")
+    lying = Image.Exif()
+    lying[0x0112] = 6
+    Image.new("RGB", (30, 20)).save(tmp_path / "lying.jpg", exif=lying)
     (tmp_path / "last-ep=0.ckpt").touch()
     torch.manual_seed(1)
     from torchvision.models import resnet18
@@ -342,6 +361,7 @@ def places(image_folder, labelled, tmp_path, host):
         "OTHER": other,
         "ELSEWHERE": tmp_path / "elsewhere",
         "BROKEN": broken,
+        "DEEP": deep,
         "LAST": tmp_path / "last-ep=0.ckpt",
         "LABELLED": labelled,
     }
