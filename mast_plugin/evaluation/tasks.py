@@ -83,7 +83,8 @@ def read_tasks(table: Path, columns: Sequence[str] | None = None) -> TaskTable:
 
     The first line names the columns: ``file`` (relative to the table's folder), ``split`` (train
     and val, or train and test), and one column per task, in which every distinct text is a class,
-    and ``-`` says that the image takes no part in the task.
+    and ``-`` says that the image takes no part in the task. A column without a name, in which
+    programs number the rows, is none.
 
     Args:
         table: the CSV file.
@@ -93,8 +94,8 @@ def read_tasks(table: Path, columns: Sequence[str] | None = None) -> TaskTable:
         DataError: the table cannot be read, lacks a column or a label, names an image twice, or one
             that is not in its folder, a class occurs in one split only, or a task has one class.
     """
-    rows, header = read_rows(table)
-    tasks = [name for name in header if name not in ("file", "split")]
+    rows, header, numbers = read_rows(table)
+    tasks = [name for name in header if name not in ("file", "split", "")]
     if missing := {"file", "split", *(columns or ())} - set(header):
         lacking = ", ".join(sorted(missing))
         raise DataError(f"{table} lacks the columns {lacking[:200]}; it has {shown(header)}.")
@@ -110,7 +111,7 @@ def read_tasks(table: Path, columns: Sequence[str] | None = None) -> TaskTable:
     train, val = ([table.parent / row["file"] for row in by_split[split]] for split in SPLITS)
     for name in columns or tasks:
         if all(row[name] for row in rows):  # what is empty is refused with this table's own mend
-            check_labels(table, name, rows)
+            check_labels(table, name, rows, numbers)
     read = (_read_task(table, name, by_split) for name in columns or tasks)
     return TaskTable(tuple(train), tuple(val), tuple(read))
 
