@@ -13,7 +13,7 @@ import hashlib
 import os
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -184,8 +184,8 @@ def class_names(root: Path) -> tuple[str, ...]:
     return tuple(sorted(name for name in names if not is_hidden(name)))
 
 
-def part_of(folders: Sequence[str], names: Sequence[str]) -> str | None:
-    """Which of the folders is a part of a dataset, by the names that it may have."""
+def part_of(folders: Iterable[str], names: Sequence[str]) -> str | None:
+    """Which of the folders (or other names) is a part of a dataset, by what it may be called."""
     found = {folder.casefold(): folder for folder in folders}
     return next((found[name] for name in names if name in found), None)
 

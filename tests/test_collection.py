@@ -180,6 +180,13 @@ def test_the_parts_of_a_dataset_are_known_in_every_spelling(train, test, root, t
     assert {path.parts[-3] for path in table.val_files} == {test}
 
 
+def test_a_part_that_is_not_tested_on_is_said(root, tmp_path, capsys):
+    for part in ("train", "val", "test"):
+        shutil.copytree(root, tmp_path / "whole" / part)
+    read_labelled(tmp_path / "whole")
+    assert capsys.readouterr().err == f"{tmp_path}/whole is tested on val; left out test\n"
+
+
 @pytest.mark.parametrize(("one", "other"), [("Käfer", "Ka\u0308fer"), ("ant", "ant ")])
 def test_classes_that_look_alike_are_said(one, other, root):
     for name in {one, other} - {"ant"}:

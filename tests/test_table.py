@@ -51,9 +51,16 @@ def test_a_file_may_be_listed_twice_with_one_label(tmp_path):
 TASKS = "file,split,kind\na.png,train,0\nb.png,train,1\nc.png,{split},{label}\nd.png,{split},1\n"
 
 
-def test_a_table_of_tasks_may_call_its_test_images_so(tmp_path):
-    read = read_tasks(table(tmp_path, TASKS.format(split="test", label="0"), "utf-8-sig"))
+@pytest.mark.parametrize("split", ["test", "valid", "Validation"])
+def test_a_table_of_tasks_may_call_its_test_images_so(split, tmp_path):
+    read = read_tasks(table(tmp_path, TASKS.format(split=split, label="0"), "utf-8-sig"))
     assert [path.name for path in read.val_files] == ["c.png", "d.png"]
+
+
+def test_a_table_of_tasks_has_two_splits(tmp_path):
+    text = TASKS.format(split="val", label="0").replace("d.png,val", "d.png,test")
+    with pytest.raises(DataError, match=r"of the splits train and val only; it has .*'test'"):
+        read_tasks(table(tmp_path, text))
 
 
 def test_a_table_of_tasks_writes_a_class_in_one_way(tmp_path):

@@ -38,6 +38,12 @@ def read_labelled(folder: Path, tasks: Sequence[str] | None = None) -> TaskTable
         )
     if tasks and list(tasks) != ["class"]:
         raise DataError(f"{folder} has class folders only: leave tasks out, or give tasks=[class].")
+    beside = [name for name in parts if name.casefold() in TEST and name != test]
+    if beside:
+        print(
+            f"{folder} is tested on {test}; left out {', '.join(beside)}",
+            file=sys.stderr,
+        )
     return _class_folders(folder, train, test)
 
 
