@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mast_plugin.document import first_line
-from mast_plugin.errors import DataError
+from mast_plugin.errors import DataError, on_one_line
 from mast_plugin.image import SUFFIXES, is_image
 
 _SYSTEM = frozenset(
@@ -196,8 +196,8 @@ def is_hidden(name: str) -> bool:
 
 
 def printable(name: str) -> str:
-    r"""A file's name as text, in which bytes that are no UTF-8 are written as ``\xff``."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    r"""A file's name on one line; bytes that are no UTF-8 are written as ``\xff``."""
+    return on_one_line(os.fsencode(name).decode("utf-8", "backslashreplace"))
 
 
 def listed(counts: Counter[str]) -> str:

@@ -15,7 +15,7 @@ from torchvision import datasets
 from mast_plugin.collection import class_names, images_of, is_hidden, listed, printable
 from mast_plugin.command import is_first_process
 from mast_plugin.dali import require_dali
-from mast_plugin.errors import ConfigurationError, DataError
+from mast_plugin.errors import ConfigurationError, DataError, on_one_line
 from mast_plugin.image import Reading
 from mast_plugin.listed import FolderImages, ListedImages
 from mast_plugin.plan import IMAGENET_MEAN, IMAGENET_STD
@@ -164,7 +164,7 @@ def announce(images: Any) -> None:
     while isinstance(images, Subset | Transformed):
         images = images.dataset if isinstance(images, Subset) else images.images
     if is_first_process() and (notes := getattr(images, "notes", [])):
-        print(*notes, sep="; ", file=sys.stderr, flush=True)
+        print(on_one_line("; ".join(notes)), file=sys.stderr, flush=True)
 
 
 def _require_a_batch_each(cfg: DictConfig, images: Any, num_processes: int) -> None:

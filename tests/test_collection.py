@@ -275,3 +275,17 @@ def test_a_bad_file_of_such_a_name_is_named(root, small, capsys):
     with pytest.raises(DataError, match=r"0\.png cannot be read"):
         opened(small, root)
     capsys.readouterr()
+
+
+def test_a_name_of_two_lines_is_said_on_one(root, small, capsys):
+    (root / "ant").rename(root / "a\nt")
+    (root / "a\nt" / "0.png").write_bytes(b"x")
+    with pytest.raises(DataError) as refusal:
+        opened(small, root)
+    assert r"/a\nt/0.png cannot be read" in str(refusal.value)
+    images = opened(small, root, "data.check=false")
+    assert images.classes == (r"a\nt", "bee")
+    images.notes = [f"{root}/a\nt holds 8 images"]
+    capsys.readouterr()
+    announce(images)
+    assert capsys.readouterr().err == f"{root}/a\\nt holds 8 images\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from mast_plugin.collection import TEST, TRAIN, class_names, part_of, printable
-from mast_plugin.errors import DataError
+from mast_plugin.errors import DataError, on_one_line
 from mast_plugin.evaluation.tasks import Task, TaskTable, read_tasks
 from mast_plugin.listed import FolderImages
 
@@ -59,7 +59,7 @@ def _class_folders(folder: Path, train: str, test: str) -> TaskTable:
     found = [FolderImages(place, labelled=True) for place in places]
     for images in found:
         if images.left_out:
-            print(*images.notes, sep="; ", file=sys.stderr)
+            print(on_one_line("; ".join(images.notes)), file=sys.stderr)
     files = [tuple(Path(path) for path, _ in images.samples) for images in found]
     labels = [torch.tensor([label for _, label in images.samples]) for images in found]
     task = Task("class", tuple(map(printable, names[0])), *labels)
