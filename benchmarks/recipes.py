@@ -107,7 +107,10 @@ def _configuration(
 ) -> DictConfig:
     with initialize_config_dir(str(shipped_directory() / RECIPES[recipe]), version_base="1.2"):
         given = compose(method, overrides=["data.train_path=unused"])
-        epoch = len([path for path in options.images.rglob("*") if is_image(path.name)]) // options.batch
+        epoch = (
+            len([path for path in options.images.rglob("*") if is_image(path.name)])
+            // options.batch
+        )
         epochs = -(-options.steps // epoch)
         small = given.backbone.stem == "cifar"
         batch = GLOBAL_BATCH.get(recipe, given.optimizer.batch_size)

@@ -4,6 +4,7 @@ Hydra's notation gives a meaning to commas, brackets, braces, quotes, ``#``, ``=
 and knows no letters but English ones. Where an option is a path, all of them are just text.
 """
 
+import os
 import re
 import shlex
 from collections.abc import Callable, Sequence
@@ -86,7 +87,9 @@ def _as_text(value: str, sweep: bool) -> str:
         return value
     if (value[0] in "'\"" or "\\" in value) and _parses(f"x={value}"):
         return value  # it is in Hydra's notation already
-    return ",".join(map(_quoted, value.split(",") if sweep else [value]))
+    # A shell leaves the home folder to us: it stands behind an equals sign.
+    texts = map(os.path.expanduser, value.split(",") if sweep else [value])
+    return ",".join(map(_quoted, texts))
 
 
 def _quoted(text: str) -> str:

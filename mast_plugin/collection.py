@@ -11,13 +11,14 @@ Pretraining, evaluation and reports list folders here and nowhere else.
 
 import hashlib
 import os
+import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mast_plugin.document import first_line
-from mast_plugin.errors import DataError
+from mast_plugin.errors import DataError, on_one_line
 from mast_plugin.image import SUFFIXES, is_image
 
 _SYSTEM = frozenset(
@@ -36,7 +37,10 @@ _PICTURES = (
 """Pictures that are not read, so that a line about them names the mend."""
 _LINKED, _HIDDEN, _BROKEN = "linked twice", "hidden", "no file"
 _MOST_KINDS = 8
-_SPLITS = {"train", "val", "valid", "validation", "test"}
+TRAIN, TEST = ("train", "training"), ("val", "valid", "validation", "test", "testing")
+"""What the parts of a dataset are called, in any case of the letters; the first of them that is
+there is it."""
+_SPLITS = frozenset((*TRAIN, *TEST, "dev", "eval", "holdout", "unlabeled", "unlabelled"))
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,9 @@ class Collection:
         if self.left_out:
             notes.append(f"left out {listed(self.left_out)}{_mend(self.left_out)}")
         if twins := _twins(self.classes):
-            notes.append(f"the classes {twins[0]} and {twins[1]} differ in case only")
+            same_case = twins[0].casefold() != twins[1].casefold()
+            how = "look alike" if same_case else "differ in case only"
+            notes.append(f"the classes {twins[0]} and {twins[1]} {how}")
         return "; ".join(notes)
 
 
@@ -146,9 +152,7 @@ def read_collection(root: Path, *, labelled: bool) -> Collection:
             holds no class folders, splits in place of classes, or a class without images.
     """
     if not root.is_dir():
-        raise DataError(
-            f"the image folder {root} does not exist: set data.train_path (or val_path)"
-        )
+        raise _no_folder(root)
     walk = _Walk(root)
     walk.run()
     if not labelled:
@@ -156,6 +160,17 @@ def read_collection(root: Path, *, labelled: bool) -> Collection:
             raise DataError(f"{root} holds no images{_instead(walk.left_out)}")
         return Collection([(path, 0) for path in walk.files], (), walk.left_out)
     return _labelled(walk)
+
+
+def images_of(root: Path) -> list[str]:
+    """Paths of all images of a folder, at any depth; there may be none.
+
+    Raises:
+        DataError: the folder cannot be read.
+    """
+    walk = _Walk(root)
+    walk.run()
+    return walk.files
 
 
 def class_names(root: Path) -> tuple[str, ...]:
@@ -169,14 +184,20 @@ def class_names(root: Path) -> tuple[str, ...]:
     return tuple(sorted(name for name in names if not is_hidden(name)))
 
 
+def part_of(folders: Iterable[str], names: Sequence[str]) -> str | None:
+    """Which of the folders (or other names) is a part of a dataset, by what it may be called."""
+    found = {folder.casefold(): folder for folder in folders}
+    return next((found[name] for name in names if name in found), None)
+
+
 def is_hidden(name: str) -> bool:
     """Whether a system or a tool keeps a file or folder of that name for itself."""
     return name.startswith(".") or name.lower() in _SYSTEM
 
 
 def printable(name: str) -> str:
-    r"""A file's name as text, in which bytes that are no UTF-8 are written as ``\xff``."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    r"""A file's name on one line; bytes that are no UTF-8 are written as ``\xff``."""
+    return on_one_line(os.fsencode(name).decode("utf-8", "backslashreplace"))
 
 
 def listed(counts: Counter[str]) -> str:
@@ -229,10 +250,11 @@ def _labelled(walk: _Walk) -> Collection:
             f"{root} holds no class folders: move its images into one folder per class, "
             "or set data.no_labels=true"
         )
-    if "train" in classes and set(classes) <= _SPLITS:
+    train = part_of(classes, TRAIN)
+    if train and {name.casefold() for name in classes} <= _SPLITS:
         raise DataError(
             f"{root} holds splits ({', '.join(classes)}), not classes: set "
-            f"data.train_path={root / 'train'}, or data.no_labels=true"
+            f"data.train_path={root / train}, or data.no_labels=true"
         )
     numbers = {name: number for number, name in enumerate(classes)}
     depth = len(_parts(str(root)))
@@ -250,6 +272,18 @@ def _labelled(walk: _Walk) -> Collection:
         if number not in filled:
             raise _empty(walk, root / name)
     return Collection(samples, classes, walk.left_out)
+
+
+def _no_folder(root: Path) -> DataError:
+    if root.exists():
+        return DataError(
+            f"{root} is no folder: give the folder of images (unpack it if it is an archive), a "
+            ".csv table or .tar shards"
+        )
+    home = ", with the home folder in full" if str(root).startswith("~") else ""
+    return DataError(
+        f"the image folder {root} does not exist: set data.train_path (or val_path){home}"
+    )
 
 
 def _empty(walk: _Walk, folder: Path) -> DataError:
@@ -307,12 +341,13 @@ def _mend(left_out: Counter[str]) -> str:
 
 
 def _twins(classes: Sequence[str]) -> list[str]:
-    """Two classes that differ in case only, or none."""
+    """Two classes that differ in case, spaces or how Unicode writes them only, or none."""
     known: dict[str, str] = {}
     for name in classes:
-        if name.casefold() in known:
-            return [known[name.casefold()], name]
-        known[name.casefold()] = name
+        written = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+        if written in known:
+            return [known[written], name]
+        known[written] = name
     return []
 
 

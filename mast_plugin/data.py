@@ -12,12 +12,12 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision import datasets
 
-from mast_plugin.collection import class_names, listed
+from mast_plugin.collection import class_names, images_of, is_hidden, listed, printable
 from mast_plugin.command import is_first_process
 from mast_plugin.dali import require_dali
-from mast_plugin.errors import ConfigurationError, DataError
+from mast_plugin.errors import ConfigurationError, DataError, on_one_line
 from mast_plugin.image import Reading
-from mast_plugin.listed import FolderImages
+from mast_plugin.listed import FolderImages, ListedImages
 from mast_plugin.plan import IMAGENET_MEAN, IMAGENET_STD
 from mast_plugin.repetition import EpochSampler, LateLoader, RepeatableImages
 from mast_plugin.shard import TarImages
@@ -101,7 +101,7 @@ def training_images(cfg: DictConfig) -> Dataset[Any]:
         )
     _check_format(data.format, data.dataset)
     images = _open(data, Path(data.train_path), train=True, labelled=not data.no_labels)
-    _check(cfg, images)
+    _check(cfg, images, by_dali=data.format == "dali")
     images = _fraction(images, data.fraction, cfg.seed)
     _require_a_batch_each(cfg, images, num_processes=1)
     return images
@@ -153,6 +153,9 @@ def validation_loader(cfg: DictConfig, transform: Transform) -> DataLoader[Any] 
         return None
     root = Path(data.val_path or data.train_path)
     images = _open(data, root, train=False, labelled=True)
+    if data.dataset in _FOLDERS:
+        _number_as_in_training(data, images, root)
+    _check(cfg, images, by_dali=False)
     return _loader(cfg, Transformed(images, transform), sampler=None, drop_last=False)
 
 
@@ -161,7 +164,7 @@ def announce(images: Any) -> None:
     while isinstance(images, Subset | Transformed):
         images = images.dataset if isinstance(images, Subset) else images.images
     if is_first_process() and (notes := getattr(images, "notes", [])):
-        print(*notes, sep="; ", file=sys.stderr, flush=True)
+        print(on_one_line("; ".join(notes)), file=sys.stderr, flush=True)
 
 
 def _require_a_batch_each(cfg: DictConfig, images: Any, num_processes: int) -> None:
@@ -180,7 +183,7 @@ def _require_a_batch_each(cfg: DictConfig, images: Any, num_processes: int) -> N
 def _open(data: DictConfig, root: Path, *, train: bool, labelled: bool) -> Any:
     dataset = data.dataset
     if dataset in _FOLDERS:
-        return _files(data, root, train, labelled)
+        return _files(data, root, labelled)
     try:
         if dataset == "stl10":
             split = "train+unlabeled" if train else "test"
@@ -208,30 +211,67 @@ def _check_format(format_: str, dataset: str) -> None:
             )
 
 
-def _check(cfg: DictConfig, images: Any) -> None:
+def _check(cfg: DictConfig, images: Any, *, by_dali: bool) -> None:
     """Decode images once, by the decoder that will be used."""
     if not hasattr(images, "check") or cfg.data.check is False:
         return
     some = cfg.data.check == "auto" and len(images) > _CHECKED_BY_DEFAULT
     step = len(images) // _SAMPLED if some else 1
     images.check(step)
-    if cfg.data.format == "dali":
+    if by_dali:
         from mast_plugin.dali.open import check
 
         check(cfg, images, step)
 
 
-def _files(data: DictConfig, path: Path, train: bool, labelled: bool) -> Any:
+def _files(data: DictConfig, path: Path, labelled: bool) -> Any:
     """Open a table, tar shards (one, or a folder of them) or an image folder."""
     reading = Reading.of(data)
-    if path.suffix == ".csv":
+    if _is_file(path, ".csv"):
         return ImageTable(path, labelled, reading)
-    tars = [path] if path.suffix == ".tar" else sorted(path.glob("*.tar"))
-    if tars:
+    if tars := [path] if _is_file(path, ".tar") else _shards(path):
         return TarImages(tars, labelled, reading)
+    return FolderImages(path, labelled, reading)
+
+
+def _number_as_in_training(data: DictConfig, images: Any, root: Path) -> None:
+    """Give validation images the labels that the classes of their names have in training.
+
+    Shards have numbers and no names: these are compared with how many classes there are.
+    """
     source = Path(data.train_path)
-    classes = class_names(source) if labelled and not train and source.is_dir() else None
-    return FolderImages(path, labelled, reading, classes or None)
+    if _is_file(source, ".csv"):
+        classes = list(ImageTable(source, labelled=True).classes)
+    elif source.is_dir() and not _shards(source):
+        classes = [printable(name) for name in class_names(source)]
+    else:
+        classes = [str(number) for number in range(data.num_classes or 0)]
+    if isinstance(images, ListedImages) and classes:
+        images.count_as(classes, root)
+    elif classes and len(images.classes) > len(classes):
+        raise DataError(
+            f"{root} holds the label {len(images.classes) - 1}, but the training images have "
+            f"{len(classes)} classes, counted from 0: remove its images, or add some to train on"
+        )
+
+
+def _is_file(path: Path, suffix: str) -> bool:
+    return path.suffix.lower() == suffix and not path.is_dir()
+
+
+def _shards(folder: Path) -> list[Path]:
+    """The tar shards of a folder, which may hold no other images."""
+    tars = [
+        path
+        for path in sorted(folder.glob("*.[tT][aA][rR]"))
+        if path.is_file() and not is_hidden(path.name)
+    ]
+    if tars and (others := images_of(folder)):
+        raise DataError(
+            f"{folder} holds tar shards ({tars[0].name}) beside images ({others[0]}): move one of "
+            "the two elsewhere"
+        )
+    return tars
 
 
 def _fraction(images: Dataset[Any], fraction: float, seed: int) -> Dataset[Any]:

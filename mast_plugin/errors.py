@@ -3,9 +3,20 @@
 Entry points print the message alone and exit with status 2; library users catch :class:`MASTError`.
 """
 
+import re
+
+
+def on_one_line(text: str) -> str:
+    r"""A text in which control characters, as a file's name may hold, are written as ``\n``."""
+    return re.sub(r"[\x00-\x1f\x7f]", lambda found: repr(found[0])[1:-1], text)
+
 
 class MASTError(Exception):
     """Base of every error that the project raises on purpose."""
+
+    def __str__(self) -> str:
+        """The message, on one line whatever names are in it."""
+        return on_one_line(super().__str__())
 
 
 class ConfigurationError(MASTError, ValueError):

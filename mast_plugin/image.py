@@ -2,18 +2,24 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import IO, Any, TypeVar
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torchvision.datasets.folder import IMG_EXTENSIONS as KNOWN_SUFFIXES
 
 from mast_plugin.check import FLAG, NULL, whole
 from mast_plugin.document import first_line
 from mast_plugin.errors import DataError
 from mast_plugin.pixel import PixelError, rgb_of
+
+# Of odd descriptions beside the pixels, by files that Pillow does not name; what is too large is
+# refused below.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 Item = TypeVar("Item")
 BIT_DEPTH = whole(8, 32) | NULL
@@ -24,6 +30,18 @@ FORMATS = ("JPEG", "PNG", "BMP", "PPM", "TIFF", "WEBP", "GIF")
 Of what else Pillow can read, PostScript is a program, which it has Ghostscript run, and most have
 decoders that few have ever tested.
 """
+_STARTS = {
+    b"\xff\xd8": "JPEG",
+    b"\x89PNG": "PNG",
+    b"BM": "BMP",
+    b"RIFF": "WEBP",
+    b"GIF8": "GIF",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"II+\0": "BigTIFF",
+    b"MM\0+": "BigTIFF",
+}
+_CONVERT = "convert it to .jpg or .png, or remove it"
 SUFFIXES = (
     *KNOWN_SUFFIXES,
     *(".jfif", ".jpe", ".jif", ".jfi", ".pjpeg", ".pjp", ".dib", ".pbm", ".pnm"),
@@ -78,7 +96,7 @@ def load_image(path: str, reading: Reading = AS_SHOWN) -> Image.Image:
     """
     # Opening a pipe would wait for somebody to write to it; pathlib asks three times as long.
     if not os.path.isfile(path):  # noqa: PTH113
-        raise _undecodable(path, "it is not there, or is no file")
+        raise _undecodable(path, "it is not there, or is no file", "put it there, or leave it out")
     try:
         with open(path, "rb") as file:  # noqa: PTH123 (faster; of a path, Pillow would map some
             return decoded(file, path, reading)  # TIFFs into memory, and forget to turn them)
@@ -105,12 +123,33 @@ def decoded(source: IO[bytes], name: str, reading: Reading = AS_SHOWN) -> Image.
             if not image.width * image.height:
                 raise ValueError("it has no pixels")
             if limit is not None and image.width * image.height > limit:
-                raise ValueError(f"it has {image.width} x {image.height} pixels, above {limit:,}")
+                raise Image.DecompressionBombError(
+                    f"it has {image.width} x {image.height} pixels, above {limit:,}"
+                )
             return rgb_of(image, upright=reading.upright, bit_depth=reading.bit_depth)
     except PixelError as error:
         raise _undecodable(name, str(error), error.mend) from error
+    except UnidentifiedImageError as error:
+        raise _undecodable(name, *_unidentified(source)) from error
+    except Image.DecompressionBombError as error:
+        mend = "scale it down, or cut it into parts"
+        raise _undecodable(name, first_line(error), mend) from error
     except Exception as error:  # a decoder that meets damage raises of any kind
         raise _undecodable(name, first_line(error)) from error
+
+
+def _unidentified(source: IO[bytes]) -> tuple[str, str]:
+    """What a file is that Pillow knows no name for, and the mend."""
+    source.seek(0)
+    head = source.read(16)
+    if not head:
+        return "the file is empty", "copy it again, or remove it"
+    if head[4:8] == b"ftyp":
+        return "it is a HEIC or AVIF picture, or a video, whatever its name says", _CONVERT
+    kinds = [kind for start, kind in _STARTS.items() if head.startswith(start)]
+    if kinds:
+        return f"it begins as a {kinds[0]}, but is of an unknown kind, or damaged", _CONVERT
+    return f"it is none of {', '.join(FORMATS)}, whatever its name says", _CONVERT
 
 
 def _undecodable(name: str, reason: str, mend: str = "repair it or remove it") -> DataError:

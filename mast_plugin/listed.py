@@ -7,7 +7,7 @@ from typing import Any
 from PIL import Image
 from torch.utils.data import Dataset
 
-from mast_plugin.collection import Collection, contradictions, printable, read_collection
+from mast_plugin.collection import contradictions, printable, read_collection
 from mast_plugin.errors import DataError
 from mast_plugin.image import AS_SHOWN, Reading, check_images, load_image
 
@@ -37,6 +37,26 @@ class ListedImages(Dataset[Any]):
         path, label = self.samples[index]
         return load_image(path, self.reading), label
 
+    def count_as(self, classes: Sequence[str], source: Path) -> None:
+        """Number the labels as the classes of other images, by their names.
+
+        Args:
+            classes: names of theirs, in their order.
+            source: of these images, for messages.
+
+        Raises:
+            DataError: a class that is not among them.
+        """
+        numbers = {name: number for number, name in enumerate(classes)}
+        named = [(path, self.classes[label]) for path, label in self.samples]
+        if unknown := sorted({name for _, name in named} - numbers.keys()):
+            raise DataError(
+                f"{source} holds the class {unknown[0]!r}, of which there are no training images: "
+                "remove it, or add some"
+            )
+        self.samples = [(path, numbers[name]) for path, name in named]
+        self.classes = classes
+
     def check(self, step: int = 1) -> None:
         """Decode the images once, and note those that are there twice with different labels.
 
@@ -62,34 +82,13 @@ class FolderImages(ListedImages):
         root: the folder.
         labelled: its folders are classes; otherwise every image gets label 0.
         reading: how files become images.
-        classes: the classes that labels count, where these are another folder's.
 
     Raises:
-        DataError: as :func:`~mast_plugin.collection.read_collection`, or a class that is not among
-            ``classes``.
+        DataError: as :func:`~mast_plugin.collection.read_collection`.
     """
 
-    def __init__(
-        self,
-        root: Path,
-        labelled: bool,
-        reading: Reading = AS_SHOWN,
-        classes: Sequence[str] | None = None,
-    ) -> None:
+    def __init__(self, root: Path, labelled: bool, reading: Reading = AS_SHOWN) -> None:
         found = read_collection(root, labelled=labelled)
-        names = found.classes if classes is None else tuple(classes)
-        super().__init__(_relabelled(found, names, root), tuple(map(printable, names)), reading)
+        super().__init__(found.samples, tuple(map(printable, found.classes)), reading)
         self.left_out = found.left_out
         self.notes.append(f"{root} holds {found.summary()}")
-
-
-def _relabelled(found: Collection, classes: Sequence[str], root: Path) -> list[tuple[str, int]]:
-    if unknown := sorted(set(found.classes) - set(classes)):
-        raise DataError(
-            f"{root} holds the class {unknown[0]!r}, of which there are no training images: remove "
-            "it, or add some"
-        )
-    if found.classes == classes:
-        return found.samples
-    numbers = {name: number for number, name in enumerate(classes)}
-    return [(path, numbers[found.classes[label]]) for path, label in found.samples]

@@ -41,7 +41,8 @@ class TarImages(Dataset[Any]):
         reading: how files become images.
 
     Raises:
-        DataError: a shard that cannot be read, or a sample without image or label.
+        DataError: a shard that cannot be read, shards without images, or a sample that has not
+            exactly one image and, where labelled, one label.
     """
 
     def __init__(self, tars: Sequence[Path], labelled: bool, reading: Reading = AS_SHOWN) -> None:
@@ -50,7 +51,7 @@ class TarImages(Dataset[Any]):
         shards, places, labels = [], [], []
         for shard, tar in enumerate(self.tars):
             for entries in read_index(Path(tar)):
-                image = _member(entries, IMAGE_SUFFIXES, tar)
+                image = _member(entries, IMAGE_SUFFIXES, tar, "image")
                 shards.append(shard)
                 places.append((image.offset, image.size))
                 labels.append(_label(entries, tar) if labelled else 0)
@@ -58,6 +59,12 @@ class TarImages(Dataset[Any]):
         self._places = np.array(places, np.int64).reshape(-1, 2)
         self.labels = np.array(labels, np.int64)
         self._files: dict[int, int] = {}
+        if not shards:
+            raise DataError(f"{self.tars[0]} holds no images: make it again, with some in it")
+        count = f"{len(shards):,} image{'s' if len(shards) != 1 else ''}"
+        within = f" in {len(set(labels))} classes" if labelled else ""
+        more = f" and {len(tars) - 1} more shards hold" if len(tars) > 1 else " holds"
+        self.notes = [f"{self.tars[0]}{more} {count}{within}"]
 
     @property
     def classes(self) -> range:
@@ -128,18 +135,24 @@ class TarImages(Dataset[Any]):
         return self._files[shard]
 
 
-def _member(entries: Sequence[Entry], suffixes: Sequence[str], tar: str) -> Entry:
-    for entry in entries:
-        if entry.suffix.rpartition(".")[2] in suffixes:
-            return entry
-    names = ", ".join(entry.name or entry.suffix for entry in entries)[:100]
+def _member(entries: Sequence[Entry], suffixes: Sequence[str], tar: str, kind: str) -> Entry:
+    """The one file of a kind that a sample has."""
+    found = [entry for entry in entries if entry.suffix.rpartition(".")[2] in suffixes]
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(entry.name or entry.suffix for entry in found or entries)[:100]
+    if found:
+        raise DataError(
+            f"{tar} has a sample with {len(found)} {kind} files ({names}): leave one, or name them "
+            "otherwise before the first dot, up to which a sample's files share their name"
+        )
     raise DataError(
         f"{tar} has a sample ({names}) without .{suffixes[0]} file: add it or remove the sample"
     )
 
 
 def _label(entries: Sequence[Entry], tar: str) -> int:
-    entry = _member(entries, LABEL_SUFFIXES, tar)
+    entry = _member(entries, LABEL_SUFFIXES, tar, "label")
     with Path(tar).open("rb") as file:
         file.seek(entry.offset)
         text = file.read(min(entry.size, _LABEL_BYTES))

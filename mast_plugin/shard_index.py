@@ -12,6 +12,7 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from mast_plugin.collection import is_hidden
 from mast_plugin.document import first_line
 from mast_plugin.errors import DataError
 
@@ -49,13 +50,23 @@ def write_index(tar: Path, index: Path) -> None:
 
 
 def read_index(tar: Path) -> list[list[Entry]]:
-    """Samples of a tar, each with its files.
+    """Samples of a tar, each with its files; but for those that systems keep for themselves.
 
     Raises:
         DataError: the tar or its index cannot be read, is damaged, or says more than is there.
     """
     if not tar.is_file():  # opening a pipe would wait for somebody to write to it
         raise _unreadable(tar, "it is not there, or is no file")
+    samples = ([e for e in entries if not _is_hidden(e.name)] for entries in _samples(tar))
+    return [entries for entries in samples if entries]
+
+
+def _is_hidden(name: str) -> bool:
+    return any(is_hidden(part) for part in name.split("/") if part.strip("."))
+
+
+def _samples(tar: Path) -> list[list[Entry]]:
+    """All that the index lists, or else the tar."""
     index = tar.with_suffix(".idx")
     stale = not index.is_file() or index.stat().st_mtime < tar.stat().st_mtime
     if not stale:

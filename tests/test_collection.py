@@ -168,6 +168,33 @@ def test_splits_are_no_classes(root, tmp_path):
     assert {path.parts[-3] for path in table.val_files} == {"test"}
 
 
+@pytest.mark.parametrize(("train", "test"), [("Train", "VALID"), ("training", "testing")])
+def test_the_parts_of_a_dataset_are_known_in_every_spelling(train, test, root, tmp_path):
+    (tmp_path / "whole").mkdir()
+    shutil.copytree(root, tmp_path / "whole" / test)
+    root.rename(tmp_path / "whole" / train)
+    with pytest.raises(DataError, match=rf"not classes: set data.train_path=.*whole/{train}"):
+        read_collection(tmp_path / "whole", labelled=True)
+    table = read_labelled(tmp_path / "whole")
+    assert {path.parts[-3] for path in table.train_files} == {train}
+    assert {path.parts[-3] for path in table.val_files} == {test}
+
+
+def test_a_part_that_is_not_tested_on_is_said(root, tmp_path, capsys):
+    for part in ("train", "val", "test"):
+        shutil.copytree(root, tmp_path / "whole" / part)
+    read_labelled(tmp_path / "whole")
+    assert capsys.readouterr().err == f"{tmp_path}/whole is tested on val; left out test\n"
+
+
+@pytest.mark.parametrize(("one", "other"), [("Käfer", "Ka\u0308fer"), ("ant", "ant ")])
+def test_classes_that_look_alike_are_said(one, other, root):
+    for name in {one, other} - {"ant"}:
+        draw(root / name / "0.png")
+    summary = read_collection(root, labelled=True).summary()
+    assert summary.endswith(" look alike") and one in summary and other in summary
+
+
 def test_validation_counts_the_classes_of_training(root, small, tmp_path):
     draw(tmp_path / "val" / "bee" / "0.png")
     cfg = resolve(small("mast", f"data.train_path={root}", f"data.val_path={tmp_path / 'val'}"))
@@ -176,6 +203,45 @@ def test_validation_counts_the_classes_of_training(root, small, tmp_path):
     draw(tmp_path / "val" / "cow" / "0.png")
     with pytest.raises(DataError, match="holds the class 'cow', of which there are no training"):
         validation_loader(cfg, CentredView(8))
+
+
+def test_a_table_is_validated_on_a_folder_by_the_names_of_the_classes(root, small, tmp_path):
+    rows = [f"{root}/ant/0.png,bee", f"{root}/ant/1.png,ant", f"{root}/ant/2.png,cow"]
+    (tmp_path / "train.csv").write_text("\n".join(["file,label", *rows]))
+    draw(tmp_path / "val" / "cow" / "0.png")
+    (tmp_path / "val.csv").write_text(f"file,label\n{root}/ant/0.png,cow\n")
+    for val in ("val", "val.csv"):
+        paths = (f"data.train_path={tmp_path}/train.csv", f"data.val_path={tmp_path / val}")
+        ((_, label),) = list(validation_loader(resolve(small("mast", *paths)), CentredView(8)))
+        assert label.tolist() == [2]
+
+
+def test_validation_images_are_checked_before_a_training(root, small, tmp_path):
+    draw(tmp_path / "val" / "bee" / "0.png").write_bytes(b"x")
+    paths = (f"data.train_path={root}", f"data.val_path={tmp_path / 'val'}")
+    with pytest.raises(DataError, match=r"val/bee/0.png cannot be read"):
+        validation_loader(resolve(small("mast", *paths)), CentredView(8))
+    assert validation_loader(resolve(small("mast", *paths, "data.check=false")), CentredView(8))
+
+
+def test_shards_beside_images_are_refused_and_hidden_ones_are_none(root, small):
+    (root / "._0.tar").write_bytes(b"x")
+    assert len(opened(small, root)) == 8
+    (root / "0.TAR").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"holds tar shards \(0.TAR\) beside images .*: move one"):
+        opened(small, root)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("ant/0.png", "0.png is no folder: give the folder of images"),
+        ("~/no such folder", "does not exist: set .*, with the home folder in full"),
+    ],
+)
+def test_what_is_no_folder_is_said_to_be_what_it_is(name, message, root):
+    with pytest.raises(DataError, match=message):
+        read_collection(Path(name) if name[0] == "~" else root / name, labelled=False)
 
 
 # --- names ----------------------------------------------------------------------------------------
@@ -209,3 +275,17 @@ def test_a_bad_file_of_such_a_name_is_named(root, small, capsys):
     with pytest.raises(DataError, match=r"0\.png cannot be read"):
         opened(small, root)
     capsys.readouterr()
+
+
+def test_a_name_of_two_lines_is_said_on_one(root, small, capsys):
+    (root / "ant").rename(root / "a\nt")
+    (root / "a\nt" / "0.png").write_bytes(b"x")
+    with pytest.raises(DataError) as refusal:
+        opened(small, root)
+    assert r"/a\nt/0.png cannot be read" in str(refusal.value)
+    images = opened(small, root, "data.check=false")
+    assert images.classes == (r"a\nt", "bee")
+    images.notes = [f"{root}/a\nt holds 8 images"]
+    capsys.readouterr()
+    announce(images)
+    assert capsys.readouterr().err == f"{root}/a\\nt holds 8 images\n"

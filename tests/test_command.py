@@ -149,3 +149,10 @@ def test_options_need_no_plus(tmp_path):
     done = command("mast_plugin.pretrain", *printed, *given, "augmentations=cifar", cwd=tmp_path)
     for line in ("  sim_loss_weight: 10", "limit_train_batches: 2", "    eps: 0.1"):
         assert line in done.stdout.splitlines(), done.stderr
+
+
+def test_a_path_may_start_at_home(monkeypatch):
+    """Behind an equals sign, no shell looks the home folder up."""
+    monkeypatch.setenv("HOME", "/home/me")
+    assert readable("data.train_path=~/photos", sweep=False) == 'data.train_path="/home/me/photos"'
+    assert readable("checkpoint=~/a,~/b") == 'checkpoint="/home/me/a","/home/me/b"'

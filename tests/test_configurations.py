@@ -178,6 +178,17 @@ def test_a_missing_augmentation_gets_one_sentence():
         resolve(OmegaConf.create({"data": {"train_path": "x"}, "max_epochs": 1}))
 
 
+def test_other_programs_run_without_arguments_beside_the_plugin(tmp_path):
+    (tmp_path / "mine.yaml").write_text("a: 1\n")
+    program = (
+        "from hydra import compose, initialize_config_dir\n"
+        f"with initialize_config_dir({str(tmp_path)!r}, version_base='1.2'):\n"
+        "    print(compose('mine').a)"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert run.stdout == "1\n", run.stderr
+
+
 def test_the_plugin_imports_nothing_heavy(tmp_path):
     program = (
         "import sys, hydra\n"

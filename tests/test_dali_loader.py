@@ -24,6 +24,8 @@ from mast_plugin.route import RoutePolicy
 from mast_plugin.shard import TarImages, read_index
 from mast_plugin.views.torchvision import PlainViews, RoutedViews
 
+from .hostile import material
+
 pytest.importorskip("nvidia.dali", reason="DALI is not installed: pip install 'mast-plugin[dali]'")
 
 from mast_plugin.dali import loader as loading
@@ -332,6 +334,40 @@ def test_the_index_agrees_with_dalis_own_tool(folder, tmp_path):
     assert [[(e.suffix, e.offset, e.size) for e in s] for s in theirs] == [
         [(e.suffix, e.offset, e.size) for e in s] for s in ours
     ]
+
+
+def write_members(tar, names):
+    content = material.image()
+    with tarfile.open(tar, "w") as archive:
+        for name in names:
+            info = tarfile.TarInfo(name)
+            info.size = 1 if name.endswith(".cls") else len(content)
+            archive.addfile(info, io.BytesIO(b"0" if name.endswith(".cls") else content))
+    return tar
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["a.1.png", "a.2.png"], r"2 image files \(a.1.png, a.2.png\).* before the first dot"),
+        (["a.mask.png", "a.jpg"], "2 image files"),
+        (["a.png", "a.cls", "a.cls"], "2 label files"),
+        ([], "holds no images"),
+        ([".DS_Store"], "holds no images"),
+    ],
+)
+def test_a_sample_has_one_image_and_one_label(names, message, tmp_path):
+    """Or images were left out without a word."""
+    with pytest.raises(DataError, match=message):
+        TarImages([write_members(tmp_path / "0.tar", names)], labelled=True)
+
+
+def test_what_a_mac_packs_beside_images_is_passed_over(tmp_path):
+    names = ["./._a.png", "./._a.cls", "./a.png", "./a.cls", "__MACOSX/a.png", ".DS_Store"]
+    tar = write_members(tmp_path / "0.tar", names)
+    for _ in range(2):  # by the tar, then by its index
+        images = TarImages([tar], labelled=True)
+        assert len(images) == 1 and images.notes == [f"{tar} holds 1 image in 1 classes"]
 
 
 def test_a_sample_without_label_is_named(folder, tmp_path):

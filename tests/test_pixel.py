@@ -266,3 +266,103 @@ def test_a_shard_is_read_by_the_same_rule(tmp_path):
     (fed,) = Shards(images).feed(np.array([0]), np.array([], int))
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(fed.tobytes())))[..., 0], GREY)
     assert np.array_equal(np.asarray(images.open(0))[..., 0], GREY)
+
+
+# --- what DALI must not be given ------------------------------------------------------------------
+
+
+def jpeg(mode="RGB", *blocks, **options):
+    """A JPEG with EXIF blocks in front."""
+    file = io.BytesIO()
+    Image.fromarray(RGB).convert(mode).save(file, "JPEG", **options)
+    content = file.getvalue()
+    parts = [b"\xff\xe1" + (len(b) + 8).to_bytes(2, "big") + b"Exif\0\0" + b for b in blocks]
+    return content[:2] + b"".join(parts) + content[2:]
+
+
+def tiff(kind, count=1, entries=1):
+    """An EXIF block that states orientation 6, in some type and number of values."""
+    from struct import pack
+
+    return b"II*\0" + pack("<IHHHIHH", 8, entries, ORIENTATION, kind, count, 6, 0) + bytes(4)
+
+
+def without_adobe(content):
+    start = content.index(b"\xff\xee")
+    return content[:start] + content[start + 2 + int.from_bytes(content[start + 2 : start + 4]) :]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    ("content", "is_given"),
+    [
+        (jpeg("RGB", tiff(3)), True),
+        (jpeg("L"), True),
+        (jpeg("RGB", progressive=True), True),
+        (jpeg("RGB", tiff(1)), False),
+        (jpeg("RGB", tiff(7)), False),
+        (jpeg("RGB", tiff(3, count=0)), False),
+        (jpeg("RGB", tiff(3, entries=65535)), False),
+        (jpeg("RGB", tiff(3), tiff(3)), False),
+        (jpeg("RGB", b"XX*\0"), False),
+        (jpeg("CMYK", tiff(3)), False),
+        (without_adobe(jpeg("CMYK")), False),
+    ],
+)
+def test_a_jpeg_that_dali_reads_otherwise_is_decoded_by_pillow(content, is_given, tmp_path):
+    """Of two EXIF blocks, and of one that ends early, DALI 2.4 may end the process."""
+    from mast_plugin.dali.plain import is_plain
+
+    (tmp_path / "a.jpg").write_bytes(content)
+    path = str(tmp_path / "a.jpg")
+    assert is_plain(io.BytesIO(content)) is is_given
+    assert np.array_equal(by_dali(path), pixels_of(path))
+
+
+def test_of_png_and_webp_only_the_kinds_without_an_orientation_are_given_to_dali(tmp_path):
+    from mast_plugin.dali.plain import is_plain
+
+    def given(format_, **options):
+        path = write(tmp_path, "a", RGB, format=format_, **options)
+        assert np.array_equal(by_dali(path), pixels_of(path))
+        with (tmp_path / "a").open("rb") as file:
+            return is_plain(file)
+
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    for format_ in ("PNG", "WEBP"):
+        assert given(format_) and not given(format_, exif=exif)
+
+
+# --- what is no image -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"the file is empty\): copy it again, or remove it"),
+        (b"\0\0\0\x18ftypheic", r"a HEIC or AVIF picture.*\): convert it to \.jpg or \.png"),
+        (b"II*\0" + bytes(40), r"begins as a TIFF, but is of an unknown kind.*: convert it"),
+        (b"<html>404</html>", r"none of JPEG, PNG,.* whatever its name says\): convert it"),
+        (b"P5 20000 20000 255\n", r"400000000 pixels.*: scale it down, or cut it into parts"),
+    ],
+)
+def test_a_file_that_is_no_image_is_said_to_be_what_it_is(content, message, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(DataError, match=rf"a\.jpg cannot be read as an image \(.*{message}"):
+        pixels_of(str(tmp_path / "a.jpg"))
+
+
+def test_what_pillow_says_of_odd_descriptions_is_kept_from_the_user(tmp_path):
+    import subprocess
+    import sys
+
+    palette = Image.fromarray(RGB).quantize(4)
+    palette.save(tmp_path / "a.png", transparency=bytes(range(4)))
+    (tmp_path / "b.jpg").write_bytes(jpeg("RGB", tiff(3, entries=2)))
+    paths = [str(tmp_path / name) for name in ("a.png", "b.jpg")]
+    program = (
+        f"from mast_plugin.image import load_image\nfor p in {paths}: print(load_image(p).size)"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (run.stdout, run.stderr) == ("(40, 24)\n(24, 40)\n", "")

@@ -5,6 +5,7 @@ here before it is needed.
 """
 
 import sys
+from itertools import pairwise
 
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra.core.config_search_path import ConfigSearchPath
@@ -40,7 +41,7 @@ class ShippedBeside(FileConfigSource):  # type: ignore[misc]
 def _asked_name(arguments: list[str]) -> str | None:
     """The bare name that ``--config-name`` gives, or our command's default in ``--config-path``."""
     given = {}
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for argument, following in pairwise([*arguments, ""]):
         flag, equals, value = argument.partition("=")
         given[flag] = value if equals else following
     default = "mast" if {"--config-path", "-cp"} & set(given) else None

@@ -6,6 +6,7 @@ decoded by Pillow beside the pipeline, by the same rules as everywhere, and hand
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from nvidia.dali import fn
 from torch.utils.data import Dataset, Subset
 
-from mast_plugin.dali.plain import HEAD_BYTES, as_pnm, is_plain
+from mast_plugin.dali.plain import as_pnm, is_plain
 from mast_plugin.errors import ConfigurationError, DataError
 from mast_plugin.image import AS_SHOWN, Reading, load_image
 from mast_plugin.shard import TarImages
@@ -97,8 +98,8 @@ class Files:
 
     def _look(self, index: int) -> bool:
         try:
-            with open(self.name(index), "rb", buffering=0) as file:  # noqa: PTH123
-                return is_plain(file.read(HEAD_BYTES))
+            with open(self.name(index), "rb") as file:  # noqa: PTH123
+                return is_plain(file)
         except OSError:
             return True  # DALI cannot read it either, and says so
 
@@ -137,7 +138,7 @@ class Shards:
 
     def _encoded(self, index: int) -> bytes:
         encoded = self.images.encoded(index)
-        return encoded if is_plain(encoded[:HEAD_BYTES]) else as_pnm(self.images.open(index))
+        return encoded if is_plain(io.BytesIO(encoded)) else as_pnm(self.images.open(index))
 
 
 class Share:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mast_plugin.check import shown
+from mast_plugin.collection import TEST, TRAIN, part_of
 from mast_plugin.errors import DataError
 from mast_plugin.table import check_labels, file_of, read_rows
 
@@ -82,8 +83,9 @@ def read_tasks(table: Path, columns: Sequence[str] | None = None) -> TaskTable:
     """Reads a table of tasks.
 
     The first line names the columns: ``file`` (relative to the table's folder), ``split`` (train
-    and val, or train and test), and one column per task, in which every distinct text is a class,
-    and ``-`` says that the image takes no part in the task.
+    and val, or train and test, and other spellings of the two), and one column per task, in which
+    every distinct text is a class, and ``-`` says that the image takes no part in the task. A
+    column without a name, in which programs number the rows, is none.
 
     Args:
         table: the CSV file.
@@ -93,14 +95,13 @@ def read_tasks(table: Path, columns: Sequence[str] | None = None) -> TaskTable:
         DataError: the table cannot be read, lacks a column or a label, names an image twice, or one
             that is not in its folder, a class occurs in one split only, or a task has one class.
     """
-    rows, header = read_rows(table)
-    tasks = [name for name in header if name not in ("file", "split")]
+    rows, header, numbers = read_rows(table)
+    tasks = [name for name in header if name not in ("file", "split", "")]
     if missing := {"file", "split", *(columns or ())} - set(header):
         lacking = ", ".join(sorted(missing))
         raise DataError(f"{table} lacks the columns {lacking[:200]}; it has {shown(header)}.")
     _check_images(table, rows)
-    if "val" not in {row["split"] for row in rows}:  # what others call the test set
-        rows = [{**row, "split": "val"} if row["split"] == "test" else row for row in rows]
+    rows = [{**row, "split": split} for row, split in zip(rows, _splits(rows), strict=True)]
     by_split = {split: [row for row in rows if row["split"] == split] for split in SPLITS}
     if len(rows) != sum(map(len, by_split.values())) or not all(by_split.values()):
         found = sorted({row["split"] for row in rows})
@@ -110,9 +111,17 @@ def read_tasks(table: Path, columns: Sequence[str] | None = None) -> TaskTable:
     train, val = ([table.parent / row["file"] for row in by_split[split]] for split in SPLITS)
     for name in columns or tasks:
         if all(row[name] for row in rows):  # what is empty is refused with this table's own mend
-            check_labels(table, name, rows)
+            check_labels(table, name, rows, numbers)
     read = (_read_task(table, name, by_split) for name in columns or tasks)
     return TaskTable(tuple(train), tuple(val), tuple(read))
+
+
+def _splits(rows: list[Row]) -> list[str]:
+    """The rows' splits, by the names of ours where there are two, whatever others call them."""
+    found = {row["split"] for row in rows}
+    pair = (part_of(found, TRAIN), part_of(found, TEST))
+    names = dict(zip(pair, SPLITS, strict=True)) if found == set(pair) else {}
+    return [names.get(row["split"], row["split"]) for row in rows]
 
 
 def _check_images(table: Path, rows: list[Row]) -> None:
