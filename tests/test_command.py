@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from mast_plugin.argument import PATHS, readable
+from mast_plugin.argument import PATHS, merging, readable
 
 NAMES = [
     "/data/Bilder aus dem Süden",
@@ -149,3 +149,29 @@ def test_options_need_no_plus(tmp_path):
     done = command("mast_plugin.pretrain", *printed, *given, "augmentations=cifar", cwd=tmp_path)
     for line in ("  sim_loss_weight: 10", "limit_train_batches: 2", "    eps: 0.1"):
         assert line in done.stdout.splitlines(), done.stderr
+
+
+@pytest.mark.parametrize("plus", ["", "+", "++"])
+def test_plus_signs_make_no_difference_to_an_option(plus):
+    given = [f"{plus}optimizer.lr=0.2", f"{plus}seed=1", f"{plus}augmentations=cifar", "~wandb"]
+    said = merging(given, lambda key: key == "augmentations")
+    assert said == ["++optimizer.lr=0.2", "++seed=1", given[2], "~wandb"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "sentence"),
+    [
+        (["max_epochs"], "max_epochs is no option: options are typed as key=value"),
+        (["max_epochs=", "3"], "3 is no option: options are typed as key=value"),
+        (["~nonsense"], "Could not delete from config. 'nonsense' does not exist."),
+        (["augmentations=nonsense"], "Could not find 'augmentations/nonsense'"),
+        (["seed=1,2"], "with -m"),
+        (["--max_epochs=3"], "--max_epochs=3 is no option: options are typed as key=value"),
+    ],
+)
+def test_what_is_no_option_gets_one_sentence(typed, sentence):
+    done = subprocess.run(
+        [sys.executable, "main_pretrain.py", *typed], capture_output=True, text=True
+    )
+    assert done.returncode == 2 and sentence in done.stderr
+    assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith("mast-pretrain: ")
