@@ -69,6 +69,8 @@ def guarded(program: str) -> Iterator[None]:
             reason = _reason(error, config_name)
         except Exception as error:
             reason = f"{config_name} cannot be used: {first_line(error)}"
+            if any(each.startswith("augmentations=[") for each in overrides):
+                reason = "augmentations takes the name of a shipped list; your own goes into a file"
         else:
             return cfg
         print(f"{program}: {reason}", file=sys.stderr)

@@ -164,6 +164,7 @@ def test_plus_signs_make_no_difference_to_an_option(plus):
         (["max_epochs"], "max_epochs is no option: options are typed as key=value"),
         (["max_epochs=", "3"], "3 is no option: options are typed as key=value"),
         (["~nonsense"], "Could not delete from config. 'nonsense' does not exist."),
+        (["augmentations=[{crop_size: 32}]"], "augmentations takes the name of a shipped list"),
         (["augmentations=nonsense"], "Could not find 'augmentations/nonsense'"),
         (["seed=1,2"], "with -m"),
         (["--max_epochs=3"], "--max_epochs=3 is no option: options are typed as key=value"),
