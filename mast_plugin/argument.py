@@ -22,6 +22,7 @@ PATHS = frozenset(
     if rule.wanted.startswith("a path")
 )
 """Options whose values are paths."""
+_KEYS = frozenset(key for rules in (PRETRAINING, EVALUATION, COMPARISON) for key in rules)
 
 _OPTION = re.compile(r"(\+{0,2}[^\s=~+-][^=]*)=(.*)", re.DOTALL)
 _PLAIN_KEY = re.compile(r"[A-Za-z_][\w.-]*")
@@ -52,6 +53,11 @@ def readable(argument: str, *, sweep: bool = True) -> str:
     return f"{key}={_as_text(value, sweep)}"
 
 
+def has_dashes(argument: str) -> bool:
+    """Whether an option is typed as other programs take it, such as ``--max_epochs=3``."""
+    return argument.startswith("--") and argument[2:].partition("=")[0] in _KEYS
+
+
 def in_quotes(argument: str) -> str:
     """An option's whole value as one text, to be typed in a shell."""
     key, _, value = argument.partition("=")
@@ -61,17 +67,18 @@ def in_quotes(argument: str) -> str:
 def merging(overrides: Sequence[str], is_group: Callable[[str], bool]) -> list[str]:
     """Overrides that may set keys which a recipe lacks; what is unknown is refused later, by name.
 
-    Hydra itself refuses such a key unless it has a ``+``, whether or not it is an option.
+    Hydra itself refuses such a key unless it has a ``+``, whether or not it is an option, and
+    refuses one ``+`` where the recipe has the key.
 
     Args:
         overrides: in Hydra's notation.
         is_group: whether a key chooses a file, such as ``augmentations``.
     """
-    return [f"++{each}" if _sets_a_key(each, is_group) else each for each in overrides]
+    return [f"++{each.lstrip('+')}" if _sets_a_key(each, is_group) else each for each in overrides]
 
 
 def _sets_a_key(override: str, is_group: Callable[[str], bool]) -> bool:
-    key, equals, _ = override.partition("=")
+    key, equals, _ = override.lstrip("+").partition("=")
     is_plain = bool(equals) and bool(_PLAIN_KEY.fullmatch(key))
     return is_plain and key.split(".")[0] != "hydra" and ("." in key or not is_group(key))
 

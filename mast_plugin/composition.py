@@ -14,7 +14,7 @@ from typing import Any
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
-from mast_plugin.argument import in_quotes, merging, readable
+from mast_plugin.argument import has_dashes, in_quotes, merging, readable
 from mast_plugin.check import shown
 from mast_plugin.configuration import shipped_recipes
 from mast_plugin.document import first_line
@@ -30,6 +30,7 @@ _OF_LOGS = {
     "class": ("logging.StreamHandler", "logging.FileHandler", "logging.NullHandler"),
     "stream": ("ext://sys.stdout", "ext://sys.stderr"),
 }
+_NO_OPTION = "{} is no option: options are typed as key=value, without spaces and dashes"
 _OWN = re.compile(r"\$\{hydra[.:][\w.:]*\}")
 """A reference to a place that is looked at, too."""
 
@@ -52,6 +53,9 @@ def guarded(program: str) -> Iterator[None]:
 
         print(page(program))
         raise SystemExit(0)
+    if dashed := next(filter(has_dashes, sys.argv[1:]), None):
+        print(f"{program}: {_NO_OPTION.format(dashed)}", file=sys.stderr)
+        raise SystemExit(2)
     load = ConfigLoaderImpl.load_configuration
 
     def load_checked(
@@ -63,10 +67,10 @@ def guarded(program: str) -> Iterator[None]:
             refuse_code(cfg, overrides)
         except (HydraException, MASTError) as error:
             reason = _reason(error, config_name)
-            if reason is None:
-                raise  # Hydra prints it without a traceback
         except Exception as error:
             reason = f"{config_name} cannot be used: {first_line(error)}"
+            if any(each.startswith("augmentations=[") for each in overrides):
+                reason = "augmentations takes the name of a shipped list; your own goes into a file"
         else:
             return cfg
         print(f"{program}: {reason}", file=sys.stderr)
@@ -81,10 +85,12 @@ def guarded(program: str) -> Iterator[None]:
         ConfigLoaderImpl.load_configuration = load  # type: ignore[method-assign]
 
 
-def _reason(error: HydraException | MASTError, config_name: str | None) -> str | None:
-    """What keeps a configuration from being composed, with the mend; ``None`` if Hydra says it."""
+def _reason(error: HydraException | MASTError, config_name: str | None) -> str:
+    """What keeps a configuration from being composed, with the mend."""
     if isinstance(error, OverrideParseException):
         typed = error.override.removeprefix("++")
+        if "=" not in typed:
+            return _NO_OPTION.format(typed)
         return (
             f"{typed} cannot be read: if it is a text, type {in_quotes(typed)}, "
             "and inside of a list or a section put such texts in double quotes"
@@ -97,7 +103,11 @@ def _reason(error: HydraException | MASTError, config_name: str | None) -> str |
             f"there is no {name}.yaml where it was asked for; the shipped recipes are given "
             f"without --config-path, as --config-name {', '.join(alike)}"
         )
-    return f"{config_name} cannot be used: {error}" if isinstance(error, MASTError) else None
+    said = " ".join(str(error).partition("Config search path:")[0].split())
+    if several := re.match(r"Ambiguous value for argument '\+*(([^=]*)=(.*?))' 1\.", said):
+        typed, key, values = several.groups()
+        return f"{typed} is several values: type {key}=[{values}] for a list, or run each with -m"
+    return f"{config_name} cannot be used: {said}"
 
 
 def refuse_code(cfg: DictConfig, overrides: Sequence[str]) -> None:

@@ -174,8 +174,9 @@ def _require_a_batch_each(cfg: DictConfig, images: Any, num_processes: int) -> N
         each = f" for each of {num_processes} processes" if num_processes > 1 else ""
         left_out = getattr(images, "left_out", None)
         beside = f" (left out: {listed(left_out)})" if left_out else ""
+        of = "" if cfg.data.fraction == -1 else f"a share of {cfg.data.fraction} of "
         raise DataError(
-            f"{cfg.data.train_path} holds {share} images{each}{beside}, fewer than one batch: "
+            f"{of}{cfg.data.train_path} holds {share} images{each}{beside}, fewer than one batch: "
             f"lower optimizer.batch_size from {cfg.optimizer.batch_size}"
         )
 

@@ -27,6 +27,15 @@ class DataError(MASTError, ValueError):
     """A folder, an image or a table of labels cannot be used."""
 
 
+class ClassError(DataError):
+    """A class of a task cannot be used; its name is known where the task is."""
+
+    def __init__(self, label: int, complaint: str) -> None:
+        """Say it of the class that has this label."""
+        super().__init__(f"Class {label} {complaint}")
+        self.label, self.complaint = label, complaint
+
+
 class HostError(MASTError, ImportError):
     """solo-learn, or something that it needs, is missing or of an unknown version."""
 

@@ -134,6 +134,8 @@ def damaged(path: Path, error: Exception) -> ConfigurationError:
 
 def _reason(error: Exception) -> str:
     reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    if not any(map(str.isalpha, reason)):  # a key that was looked up, and no sentence
+        reason = type(error).__name__
     return reason.split(". ")[0][:120].rstrip(".")
 
 
@@ -157,6 +159,11 @@ def _verify(path: Path) -> None:
         raise unreadable(path, error) from error
     with archive:
         parts = archive.infolist()
+        if any(part.filename.endswith("/constants.pkl") for part in parts):
+            raise ConfigurationError(
+                f"{path} was not loaded: it is a TorchScript program, which holds code; save the "
+                "state_dict() of what torch.jit.load makes of it"
+            )
         _refuse_inflating(path, sum(part.file_size for part in parts))
         if not any(part.CRC for part in parts):
             return

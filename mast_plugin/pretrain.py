@@ -27,10 +27,12 @@ from mast_plugin.ending import premature_end_explained
 from mast_plugin.errors import ConfigurationError
 from mast_plugin.explanation import explained
 from mast_plugin.host.checkpoint import streaming_io
+from mast_plugin.host.demand import refuse_unfit_options, whitening_explained
 from mast_plugin.host.quiet import quiet_engine
 from mast_plugin.host.schedule import refuse_misfit, stretching
 from mast_plugin.host.unlabelled import embedder, withhold_accuracies
 from mast_plugin.interruption import stopping
+from mast_plugin.notice import notices
 from mast_plugin.pace import pace_teller, smaller_size_advised
 from mast_plugin.parentage import adopting, end_with_parent
 from mast_plugin.registration import register, register_resolvers
@@ -71,12 +73,14 @@ class Pretrained:
         comparison: scores of the network before and after, or ``None`` without tasks.
         metrics: what the run logged last, by name.
         found_finished: an earlier session had done all of it, and nothing was changed.
+        began_as: what the network was before: ``untrained``, or the weights of ``init_from``.
     """
 
     folder: Path
     comparison: Any
     metrics: dict[str, float]
     found_finished: bool = False
+    began_as: str = "untrained"
 
     def __str__(self) -> str:
         """The short table, and where everything is."""
@@ -84,13 +88,19 @@ class Pretrained:
         if self.found_finished:
             scores = "This run is finished: there was nothing to do, and nothing was changed.\n"
         elif self.comparison is not None:
-            scores = f"Accuracy in %, untrained -> pretrained\n{self.comparison}\n"
+            scores = f"Accuracy in %\n{self.comparison.text(self.began_as)}\n"
         else:
             names = ("val_", "train_acc1", *SPREAD)
-            shown = {k: v for k, v in self.metrics.items() if k.startswith(names)}
+            shown = {k: v for k, v in _each_once(self.metrics).items() if k.startswith(names)}
             scores = "".join(f"{name}: {value:.2f}\n" for name, value in shown.items())
             scores += SPREAD_NOTE if SPREAD[-1] in shown else ""
         return f"\n{scores}\n{self.folder} holds {files}"
+
+
+def _each_once(metrics: dict[str, float]) -> dict[str, float]:
+    """Without a metric's doubles: engines log one by step and by epoch under further names."""
+    doubles = {f"{name}{kind}" for name in metrics for kind in ("_step", "_epoch")}
+    return {name: value for name, value in metrics.items() if name not in doubles}
 
 
 def pretrain(cfg: DictConfig) -> Pretrained:
@@ -138,8 +148,8 @@ def _run(cfg: DictConfig, views: Any, images: Any, host: Any, run: Run) -> Pretr
     trainer = _trainer(cfg, host, run)
     model = _model(cfg, host, trainer)
     require_views(cfg.backbone.name, host.backbone(model), views.crop_sizes)
-    if cfg.init_from is not None and run.resume_from is None:
-        _start(cfg, host, model, trainer)
+    if cfg.init_from is not None:
+        _start(cfg, host, model, trainer, is_fresh=run.resume_from is None)
     withheld = withhold_accuracies(model, cfg)
     if cfg.data.no_labels:
         part = embedder(model, host.backbone(model))
@@ -155,13 +165,17 @@ def _run(cfg: DictConfig, views: Any, images: Any, host: Any, run: Run) -> Pretr
     validation = data.validation_loader(cfg, views.centred)
     if validation is not None:
         data.announce(validation.dataset)
+    if trainer.is_global_zero:
+        say(notices(cfg, validates=validation is not None))
     with premature_end_explained(run, cfg, trainer):
-        _fit(trainer, model, training, validation, run)
+        with whitening_explained(cfg.method):
+            _fit(trainer, model, training, validation, run)
         comparison = scoring.compare(untrained, run.folder) if scoring else None
         if cfg.method == "mast" and trainer.is_global_zero:
             _draw(model, images, run.folder)
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-    return Pretrained(run.folder, comparison, metrics)
+    began_as = "untrained" if cfg.init_from is None else "init_from"
+    return Pretrained(run.folder, comparison, metrics, began_as=began_as)
 
 
 def planned_run(cfg: DictConfig) -> Run:
@@ -205,12 +219,13 @@ def _model(cfg: DictConfig, host: Any, trainer: Any) -> Any:
     return model.to(memory_format=torch.channels_last)
 
 
-def _start(cfg: DictConfig, host: Any, model: Any, trainer: Any) -> None:
+def _start(cfg: DictConfig, host: Any, model: Any, trainer: Any, is_fresh: bool) -> None:
+    """Load ``init_from``; where a checkpoint replaces it, for the scores from before training."""
     from mast_plugin.start import start
 
     networks = [host.backbone(model), host.momentum_backbone(model)]
     said = start(cfg, [network for network in networks if network is not None])
-    if trainer.is_global_zero:
+    if trainer.is_global_zero and is_fresh:
         print(said, flush=True)
 
 
@@ -235,13 +250,21 @@ def _draw(model: Any, images: Any, folder: Path) -> None:
 
 
 def _check_method(cfg: DictConfig, host: Any) -> None:
+    from mast_plugin.evaluation.architecture import host_names
+
     methods = sorted(set(host.METHODS) - {"base", "linear"})
     if cfg.method not in methods:
         raise ConfigurationError(
             f"method is {cfg.method!r}; the installed solo-learn has {', '.join(methods)}"
         )
+    if cfg.backbone.name not in (names := host_names(host)):
+        raise ConfigurationError(
+            f"backbone.name is {cfg.backbone.name!r}; the installed solo-learn has "
+            f"{', '.join(names)}"
+        )
     if cfg.method != "mast":
         refuse_unknown_options(cfg, host.method_options(cfg.method))
+        refuse_unfit_options(cfg)
 
 
 def _trainer(cfg: DictConfig, host: Any, run: Run) -> Any:

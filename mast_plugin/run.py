@@ -55,8 +55,9 @@ def open_run(cfg: DictConfig) -> Run:
     if cfg.resume_from_checkpoint is not None:
         checkpoint = Path(cfg.resume_from_checkpoint)
         if not checkpoint.is_file():
+            wrong = "is a folder" if checkpoint.is_dir() else "does not exist"
             raise ConfigurationError(
-                f"resume_from_checkpoint names {checkpoint}, which does not exist: "
+                f"resume_from_checkpoint names {checkpoint}, which {wrong}: "
                 "give the path of a .ckpt file, or null to start afresh"
             )
         return Run(_unused(base), checkpoint)

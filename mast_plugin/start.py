@@ -51,7 +51,8 @@ def start(cfg: DictConfig, networks: list[nn.Module]) -> str:
         A line that says what was loaded and what of the file was left out.
 
     Raises:
-        ConfigurationError: the file has changed, or does not hold exactly this backbone.
+        ConfigurationError: the file has changed, does not hold exactly this backbone, or holds
+            numbers that are not finite.
     """
     weights = _read(cfg.init_from)
     if weights.sha256 != cfg.init_from_sha256:
@@ -63,6 +64,11 @@ def start(cfg: DictConfig, networks: list[nn.Module]) -> str:
     for name, value in own.items():
         if name.endswith(".num_batches_tracked"):
             kept.setdefault(name, value)
+    if spoilt := [name for name, value in kept.items() if not value.isfinite().all()]:
+        raise ConfigurationError(
+            f"init_from={cfg.init_from} holds numbers that are not finite, in {spoilt[0]}: "
+            "give weights whose training did not diverge"
+        )
     for network in networks:
         load_exactly(network, kept, f"init_from={cfg.init_from}", _MEND)
     left = [*sorted(spare), *_others(weights, state)]

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from mast_plugin.argument import PATHS, readable
+from mast_plugin.argument import PATHS, merging, readable
 
 NAMES = [
     "/data/Bilder aus dem Süden",
@@ -156,3 +156,30 @@ def test_a_path_may_start_at_home(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     assert readable("data.train_path=~/photos", sweep=False) == 'data.train_path="/home/me/photos"'
     assert readable("checkpoint=~/a,~/b") == 'checkpoint="/home/me/a","/home/me/b"'
+
+
+@pytest.mark.parametrize("plus", ["", "+", "++"])
+def test_plus_signs_make_no_difference_to_an_option(plus):
+    given = [f"{plus}optimizer.lr=0.2", f"{plus}seed=1", f"{plus}augmentations=cifar", "~wandb"]
+    said = merging(given, lambda key: key == "augmentations")
+    assert said == ["++optimizer.lr=0.2", "++seed=1", given[2], "~wandb"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "sentence"),
+    [
+        (["max_epochs"], "max_epochs is no option: options are typed as key=value"),
+        (["max_epochs=", "3"], "3 is no option: options are typed as key=value"),
+        (["~nonsense"], "Could not delete from config. 'nonsense' does not exist."),
+        (["augmentations=[{crop_size: 32}]"], "augmentations takes the name of a shipped list"),
+        (["augmentations=nonsense"], "Could not find 'augmentations/nonsense'"),
+        (["seed=1,2"], "with -m"),
+        (["--max_epochs=3"], "--max_epochs=3 is no option: options are typed as key=value"),
+    ],
+)
+def test_what_is_no_option_gets_one_sentence(typed, sentence):
+    done = subprocess.run(
+        [sys.executable, "main_pretrain.py", *typed], capture_output=True, text=True
+    )
+    assert done.returncode == 2 and sentence in done.stderr
+    assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith("mast-pretrain: ")

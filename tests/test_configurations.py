@@ -87,6 +87,10 @@ def test_fifteen_types_are_as_strong_as_five():
         ("optimizer.name=rmsprop", "one of sgd, lars, adam, adamw"),
         ("scheduler.name=cyclic", "one of warmup_cosine, step, none"),
         ("optimizer.name=lars", r"optimizer.kwargs.fused is not an option of lars"),
+        (
+            "++optimizer.kwargs.eta=1",
+            r"eta is not an option of .*: take out .* with ~optimizer.kwargs.eta$",
+        ),
         ("optimizer.batch_size=0", "optimizer.batch_size is 0"),
         ("optimizer.lr=-1", "optimizer.lr is -1"),
         ("max_epochs=many", "max_epochs is 'many'"),

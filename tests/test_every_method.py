@@ -5,10 +5,13 @@ import warnings
 
 import pytest
 import torch
+import torch.nn.functional as F
 from omegaconf import OmegaConf, open_dict
 
+from mast_plugin.errors import ConfigurationError
 from mast_plugin.evaluation.network import open_network
 from mast_plugin.host import memory
+from mast_plugin.host.momentum import padded
 from mast_plugin.pretrain import pretrain
 
 PREDICTOR = {"pred_hidden_dim": 16}
@@ -65,6 +68,54 @@ def test_it_trains_and_its_checkpoint_opens(method, host, small):
         network = open_network(checkpoint)
     assert network.backbone(torch.randn(2, 3, 32, 32)).isfinite().all()
     assert network.method == method
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "sentence"),
+    [
+        ("dino", {}, "warmup_teacher_temperature_epochs is 50, more than max_epochs=1"),
+        ("wmse", {}, "whitening_size is 256, which does not divide optimizer.batch_size=8"),
+        (
+            "wmse",
+            {"whitening_size": 4, "proj_output_dim": 4},
+            "whitening_size is 4, and to whiten 4 dimensions",
+        ),
+    ],
+)
+def test_options_that_a_method_would_stop_at_are_named(method, options, sentence, small):
+    cfg = small("vicreg", "data.check=false")
+    with open_dict(cfg):
+        cfg.method, cfg.method_kwargs = method, options
+    with pytest.raises(ConfigurationError, match=sentence):
+        pretrain(cfg)
+
+
+def test_embeddings_that_cannot_be_whitened_name_the_option(host, small):
+    cfg = small("vicreg", "data.check=false", "optimizer.lr=0", "crop_size=8")
+    with open_dict(cfg):
+        cfg.method = "wmse"
+        cfg.method_kwargs = {**OPTIONS["wmse"], "proj_hidden_dim": 1}
+        cfg.augmentations = [{"crop_size": 8, "num_crops": 2, "crop": {"min_scale": 0.9}}]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the engine's, of a whole run
+        with pytest.raises(ConfigurationError, match=r"raise method_kwargs\.whitening_eps"):
+            pretrain(cfg)
+
+
+def test_a_momentum_classifier_of_few_classes(host, small):
+    """Three, where both hosts ask for the five likeliest."""
+    cfg = small("vicreg", "method=byol", "++method_kwargs.pred_hidden_dim=8", "data.check=false")
+    cfg.momentum.classifier = True
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the engine's, of a whole run
+        found = pretrain(cfg).metrics
+    name = next(each for each in found if each.startswith("train_momentum_class_loss"))
+    assert 0 < found[name] < 5
+    logits = torch.randn(6, 3, requires_grad=True)
+    labels = torch.tensor([0, 1, 2, 0, 1, 2])
+    losses = [F.cross_entropy(each, labels) for each in (logits, padded(None, None, logits))]
+    assert torch.equal(*losses)
+    assert torch.equal(*(torch.autograd.grad(each, logits)[0] for each in losses))
 
 
 @pytest.mark.parametrize("method", memory.METHODS)

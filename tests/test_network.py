@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import shutil
+import warnings
 from argparse import Namespace
 from pathlib import Path
 
@@ -310,6 +311,7 @@ def test_a_truncated_file_is_refused(trained, tmp_path):
         (b"", "truncated or is no checkpoint"),
         (b"some text", "truncated or is no checkpoint"),
         (torch.zeros(2), "holds Tensor, not a network's weights"),
+        (nn.Linear(2, 2), r"holds an object, not a network's weights: save its state_dict\(\)"),
         ({"state_dict": {}}, "holds no weights"),
         ({"state_dict": {"a": torch.zeros(1)}}, "does not say which network it holds"),
     ],
@@ -320,6 +322,16 @@ def test_what_is_no_checkpoint_is_refused(tmp_path, content, match, ending):
     path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
     with refused(match):
         open_network(path)
+
+
+def test_a_folder_and_a_program_are_called_so(tmp_path):
+    with refused("is a folder"):
+        open_network(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch has moved on from such files, and users have them
+        torch.jit.save(torch.jit.script(nn.Linear(2, 2)), str(tmp_path / "program.pt"))
+    with refused(r"TorchScript program, which holds code; save the state_dict\(\)"):
+        open_network(tmp_path / "program.pt")
 
 
 def test_a_broken_safetensors_file_is_refused(tmp_path):
@@ -336,7 +348,7 @@ def test_other_refusals(tmp_path):
         open_network(tmp_path / "nowhere.ckpt")
     with refused("torchvision, timm and solo-learn do not know"):
         open_network(path, backbone_name="resnet19")
-    with refused("backbone_kwargs go with backbone_name"):
+    with refused("backbone.kwargs go with backbone.name"):
         open_network(path, backbone_kwargs={"a": 1})
     with refused("cannot be read"):
         open_network(path, config=tmp_path / "nowhere.json")

@@ -149,6 +149,8 @@ def test_bad_input_gets_one_sentence_and_a_status(pretrain, tmp_path):
     ("overrides", "sentence"),
     [
         (["method=moco"], "method is 'moco'; the installed solo-learn has"),
+        (["backbone.name=resnet19"], "backbone.name is 'resnet19'; the installed solo-learn has"),
+        (["data.fraction=0.01"], "a share of 0.01 of "),
         (["method=vicreg"], "is not an option of vicreg; its options are"),
         (["+augmentations.0.zoom={prob: 1}"], "zoom"),
         (["data.train_path=/nowhere"], "/nowhere does not exist"),

@@ -52,6 +52,8 @@ def test_auto_resume_finds_the_latest_epoch_of_the_same_run(small):
 def test_a_missing_checkpoint_is_refused(small):
     with pytest.raises(ConfigurationError, match=r"gone\.ckpt, which does not exist"):
         open_run(resolve(small("mast", "resume_from_checkpoint=gone.ckpt")))
+    with pytest.raises(ConfigurationError, match=r"names /, which is a folder"):
+        open_run(resolve(small("mast", "resume_from_checkpoint=/")))
 
 
 def test_metrics_of_an_interrupted_run_are_moved_aside(tmp_path):

@@ -3,6 +3,7 @@ import torch
 
 from mast_plugin.errors import ConfigurationError, DataError
 from mast_plugin.evaluation.split import few_per_class, label_fraction, validation_split
+from mast_plugin.evaluation.tasks import Task
 
 # Classes of 40, 3, 2 and 15 images in no order; class 2 does not occur.
 COUNTS = {0: 40, 1: 3, 3: 2, 4: 15}
@@ -75,6 +76,14 @@ def test_a_scarce_class_is_named():
         few_per_class(LABELS, 3)
     with pytest.raises(DataError, match="Class 1 has 1 training image, and it takes 2"):
         validation_split(torch.tensor([0, 0, 1, 2, 2]))
+
+
+def test_a_scarce_class_is_called_by_its_name_where_the_task_is_known():
+    labels = torch.tensor([0, 0, 1])
+    task = Task("hue", ("red", "blue"), labels, labels)
+    said = r"^Class 'blue' of the task hue has 1 training image"
+    with pytest.raises(DataError, match=said), task.named():
+        validation_split(labels)
 
 
 def test_no_labels_are_refused():

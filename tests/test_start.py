@@ -135,6 +135,33 @@ def test_an_unfit_file_is_refused_before_training(changes, sentence, weights, st
     assert not list(tmp_path.rglob("*.ckpt"))
 
 
+def test_weights_that_are_not_finite_are_refused_before_training(weights, started, tmp_path):
+    spoilt = weights["bn1.bias"].clone()
+    spoilt[3] = torch.nan
+    torch.save(changed(weights, **{"bn1.bias": spoilt}), tmp_path / "start.pth")
+    with pytest.raises(ConfigurationError, match=r"start.pth holds numbers .* in bn1.bias"):
+        started(tmp_path / "start.pth")
+
+
+def test_scores_from_before_are_those_of_the_given_weights(weights, small, labelled, tmp_path):
+    """Also where an interrupted run goes on, whose network is then filled from its checkpoint."""
+    torch.save(weights, tmp_path / "start.pth")
+    scored = (f"evaluation.dataset='{labelled}'", "evaluation.score=true")
+
+    def run(*overrides):
+        cfg = small("vicreg", *STILL, *scored, *overrides)
+        cfg.init_from = str(tmp_path / "start.pth")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the engine's, of a whole run
+            return pretrain(cfg)
+
+    first = run()
+    (checkpoint,) = first.folder.glob("*.ckpt")
+    second = run(f"resume_from_checkpoint='{checkpoint}'", "max_epochs=2")
+    assert second.comparison.untrained == first.comparison.untrained
+    assert "init_from -> trained" in str(first) and "untrained" not in str(first)
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"), [(None, "does not exist"), (b"PK nothing", "is no checkpoint")]
 )

@@ -71,6 +71,11 @@ def test_with_labels_everything_is_logged_but_what_is_always_right(run):
     assert not set(SPREAD) & set(found)
 
 
+def test_each_number_is_printed_once(run):
+    printed = str(run("vicreg")).splitlines()
+    assert len([line for line in printed if line.startswith("train_acc1")]) == 1
+
+
 def test_what_is_withheld_is_only_what_cannot_tell():
     class Model:
         def __init__(self) -> None:

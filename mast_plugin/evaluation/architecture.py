@@ -87,10 +87,10 @@ def bare_network(
         return network, dropped
     if not sentences:
         raise ConfigurationError(
-            f"backbone_name is {name!r}, which torchvision, timm and solo-learn do not know"
+            f"backbone.name is {name!r}, which torchvision, timm and solo-learn do not know"
         )
     raise ConfigurationError(
-        f"{what} does not fit: {sentences[0]}; give the backbone_name and backbone_kwargs that it "
+        f"{what} does not fit: {sentences[0]}; give the backbone.name and backbone.kwargs that it "
         "was trained with"
     )
 
@@ -146,11 +146,15 @@ def _host_knows(name: str) -> bool:
     from mast_plugin.host import load_host
 
     try:
-        base = load_host().Method
+        return name in host_names(load_host())
     except HostError:
         return False
-    tables = (getattr(base, table, ()) for table in ("_BACKBONES", "_SUPPORTED_ENCODERS"))
-    return any(name in table for table in tables)
+
+
+def host_names(host: Any) -> tuple[str, ...]:
+    """The backbones that a solo-learn knows, in its own order."""
+    tables = (getattr(host.Method, table, ()) for table in ("_BACKBONES", "_SUPPORTED_ENCODERS"))
+    return tuple(name for table in tables for name in table)
 
 
 def host_backbone(name: str, kwargs: Mapping[str, Any], stem: str = "imagenet") -> nn.Module:

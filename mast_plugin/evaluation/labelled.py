@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mast_plugin.errors import DataError
+from mast_plugin.errors import ClassError, DataError
 
 
 def check_finite(features: Tensor) -> None:
@@ -58,8 +58,7 @@ def check_labelled(train: Tensor, train_labels: Tensor, test: Tensor, test_label
             f"The training labels are {known.tolist()}: give two or more classes, from 0."
         )
     if unknown := set(torch.unique(test_labels).tolist()) - set(known.tolist()):
-        raise DataError(
-            f"Class {min(unknown)} occurs in the test images only: "
-            "every class must have training images."
+        raise ClassError(
+            min(unknown), "occurs in the test images only: every class must have training images."
         )
     return int(known[-1]) + 1

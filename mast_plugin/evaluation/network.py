@@ -32,7 +32,7 @@ from mast_plugin.plan import Plan
 Statistics = tuple[float, float, float]
 
 _BACKBONE = re.compile(r"^(momentum_)?(?:backbone|encoder)\.")
-_MEND = "give config=PATH of the args.json of its own run, or backbone_name to load its backbone"
+_MEND = "give config=PATH of the args.json of its own run, or backbone.name to load its backbone"
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def open_network(
     """
     checkpoint = Path(checkpoint)
     if backbone_kwargs and backbone_name is None:
-        raise ConfigurationError("backbone_kwargs go with backbone_name: give both")
+        raise ConfigurationError("backbone.kwargs go with backbone.name: give both")
     weights = read_weights(checkpoint)
     inside = {key: value for key, value in weights.state.items() if _BACKBONE.match(key)}
     stored = stored_configuration(checkpoint, weights.configuration, config)
@@ -126,7 +126,7 @@ def open_network(
     if stored is None or cfg is None:
         raise ConfigurationError(
             f"{checkpoint} does not say which network it holds and no args.json is beside it: "
-            "give backbone_name=resnet18 (or another), or config=PATH of the run's args.json"
+            "give backbone.name=resnet18 (or another), or config=PATH of the run's args.json"
         )
     if not inside:
         name, kwargs = str(cfg.backbone.name), dict(cfg.backbone.kwargs)

@@ -130,7 +130,8 @@ def _per_task(
                 # A classifier that standardises its features would undo a mask: it is told of it.
                 extra = {"relevance": space.mask} if masked else {}
                 given = (space.name, task.name, train, task.train, test, task.val)
-                return measure(*given, seed=subject.seed, **extra)
+                with task.named():
+                    return measure(*given, seed=subject.seed, **extra)
 
             yield f"{protocol} {space.name} {task.name}", step
 

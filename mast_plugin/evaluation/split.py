@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mast_plugin.errors import ConfigurationError, DataError
+from mast_plugin.errors import ClassError, ConfigurationError, DataError
 
 VALIDATION_SHARE = 0.2
 
@@ -87,9 +87,10 @@ def _counts_of_at_least(least: int, labels: Tensor, purpose: str) -> Tensor:
     scarce = ((counts > 0) & (counts < least)).nonzero().flatten().tolist()
     if scarce:
         found = int(counts[scarce[0]])
-        raise DataError(
-            f"Class {scarce[0]} has {found} training image{'s' if found > 1 else ''}, and it takes "
-            f"{least} {purpose}: add images, or drop the class from the table."
+        raise ClassError(
+            scarce[0],
+            f"has {found} training image{'s' if found > 1 else ''}, and it takes "
+            f"{least} {purpose}: add images, or drop the class from the table.",
         )
     return counts
 

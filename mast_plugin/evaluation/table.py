@@ -52,16 +52,20 @@ class Comparison:
 
     def __str__(self) -> str:
         """The table as plain text, at most 72 columns wide for short task names."""
+        return self.text()
+
+    def text(self, before: str = "untrained") -> str:
+        """The same with another word, of up to 9 letters, for the network before its training."""
         width = max([len("task"), *(len(score.task) for score in self.trained)])
-        arrow = "untrained -> trained"
+        arrow = f"{before:>9} -> trained"
         lines = [
             f"{'':{width}}   {'k-NN, %':^20}   {'linear, %':^20}   {'chance, %':>9}",
             f"{'task':{width}}   {arrow}   {arrow}",
         ]
-        for before, after in zip(self.untrained, self.trained, strict=True):
+        for first, last in zip(self.untrained, self.trained, strict=True):
             lines.append(
-                f"{after.task:{width}}   {before.knn:9.1f} -> {after.knn:<7.1f}   "
-                f"{before.linear:9.1f} -> {after.linear:<7.1f}   {after.chance:9.1f}"
+                f"{last.task:{width}}   {first.knn:9.1f} -> {last.knn:<7.1f}   "
+                f"{first.linear:9.1f} -> {last.linear:<7.1f}   {last.chance:9.1f}"
             )
         return "\n".join(lines)
 
@@ -114,7 +118,8 @@ def score_tasks(
     def score(task: Task) -> Score:
         split = (task.of_train(train), task.train, task.of_val(val), task.val)
         measured = (knn_measurements, linear_measurements)
-        knn, linear = (measure("backbone", task.name, *split)[0].value for measure in measured)
+        with task.named():
+            knn, linear = (measure("backbone", task.name, *split)[0].value for measure in measured)
         return Score(task.name, task.chance, knn, linear)
 
     return tuple(score(task) for task in table.tasks)

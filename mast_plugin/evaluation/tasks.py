@@ -1,6 +1,7 @@
 """Which labels the images carry: a table of tasks, checked once, before anything is trained."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from mast_plugin.check import shown
 from mast_plugin.collection import TEST, TRAIN, part_of
-from mast_plugin.errors import DataError
+from mast_plugin.errors import ClassError, DataError
 from mast_plugin.table import check_labels, file_of, read_rows
 
 Row: TypeAlias = dict[str, str]
@@ -53,6 +54,20 @@ class Task:
     def of_val(self, features: Tensor) -> Tensor:
         """Those rows of the validation images' features that take part."""
         return features if self.val_images is None else features[self.val_images]
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Call a class that cannot be used by its name, and say of which task it is.
+
+        Raises:
+            DataError: in place of a :class:`ClassError`.
+        """
+        try:
+            yield
+        except ClassError as error:
+            raise DataError(
+                f"Class {self.classes[error.label]!r} of the task {self.name} {error.complaint}"
+            ) from error
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mast_plugin.document import first_line, refuse_boundless
 from mast_plugin.errors import ConfigurationError
-from mast_plugin.pickle_file import read_pickle
+from mast_plugin.pickle_file import Inert, read_pickle
 from mast_plugin.tensor_file import read_tensors
 
 _STATE_KEYS = ("state_dict", "model")
@@ -44,6 +44,10 @@ def read_weights(path: Path) -> WeightFile:
             holds no weights, refers to code that no checkpoint needs, or holds a configuration
             without bounds.
     """
+    if path.is_dir():
+        raise ConfigurationError(
+            f"the checkpoint {path} is a folder: give the path of a file in it"
+        )
     if not path.is_file():
         raise ConfigurationError(f"the checkpoint {path} does not exist: give the path of a file")
     safe = path.suffix == ".safetensors"
@@ -52,7 +56,10 @@ def read_weights(path: Path) -> WeightFile:
     if isinstance(content, Mapping):
         state = next((content[key] for key in _STATE_KEYS if key in content), content)
     if not isinstance(state, Mapping):
-        raise ConfigurationError(f"{path} holds {type(state).__name__}, not a network's weights")
+        kind = "an object" if isinstance(state, Inert) else type(state).__name__
+        raise ConfigurationError(
+            f"{path} holds {kind}, not a network's weights: save its state_dict() instead"
+        )
     tensors = {
         name: value
         for name, value in state.items()

@@ -20,6 +20,7 @@ from mast_plugin.errors import ConfigurationError, HostError
 from mast_plugin.host import memory
 from mast_plugin.host.checkpoint import complete
 from mast_plugin.host.face import Transform
+from mast_plugin.host.momentum import complete_momentum_classifier
 from mast_plugin.host.neighbour import nearest
 from mast_plugin.host.quiet import quiet_host
 from mast_plugin.lars import LARS
@@ -72,6 +73,7 @@ def _stem_by_name(cfg: DictConfig) -> Iterator[None]:
 
 def _finish(model: Any) -> None:
     """Give a method our LARS, which does not wait for the device, and a k-NN that normalises."""
+    complete_momentum_classifier(model)
     model._OPTIMIZERS = {**model._OPTIMIZERS, "lars": LARS}
     if model.knn_eval:
         model.knn = nearest(WeightedKNNClassifier, model.cfg.knn_eval)

@@ -23,6 +23,7 @@ from mast_plugin.configuration import plain
 from mast_plugin.host import memory
 from mast_plugin.host.checkpoint import complete
 from mast_plugin.host.face import Transform
+from mast_plugin.host.momentum import complete_momentum_classifier
 from mast_plugin.host.neighbour import nearest
 from mast_plugin.host.quiet import quiet_host
 from mast_plugin.lars import LARS
@@ -181,6 +182,7 @@ def build(cfg: DictConfig) -> Any:
 def _finish(model: Any, cfg: DictConfig) -> None:
     """Give a method what the release has no argument for."""
     model.cfg = cfg
+    complete_momentum_classifier(model)
     if model.knn_eval:
         model.knn = nearest(WeightedKNNClassifier, cfg.knn_eval)
 
