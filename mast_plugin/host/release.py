@@ -32,7 +32,6 @@ __all__ = ["METHODS", "Checkpointer", "Method", "engine"]
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
-    importlib.import_module("setuptools")  # before distutils, or it warns of being too late
     importlib.import_module("distutils.util")  # which the release's DINO uses without importing it
 
 _PRECISION = {"32-true": 32, "16-mixed": 16, "bf16-mixed": "bf16", "64-true": 64}
