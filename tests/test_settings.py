@@ -96,7 +96,7 @@ def started_weights(cfg: Any, ground: Ground) -> Any:
     cfg = prepared(cfg)
     model = ground.host.build(cfg)
     if cfg.init_from is not None:
-        entry._start(cfg, ground.host, model, SimpleNamespace(is_global_zero=True))
+        entry._start(cfg, ground.host, model, SimpleNamespace(is_global_zero=True), True)
     return ground.host.backbone(model).conv1.weight.sum().item()
 
 
