@@ -25,11 +25,12 @@ lint: $(INSTALLED)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
 
 # MAINLINE is an environment with solo-learn's main branch: see README.
 MAINLINE ?= python3
 host:
-	SOLO_LEARN=$(SOLO_LEARN) $(MAINLINE) -m pytest tests/test_host_scripts.py
+	SOLO_LEARN=$(SOLO_LEARN) $(MAINLINE) -m pytest tests/host/test_host_scripts.py
 
 readme:
 	$(PYTHON) tests/readme.py --solo-learn $(SOLO_LEARN)

@@ -17,7 +17,7 @@ from collections.abc import Callable
 import torch
 
 from mast_plugin import SubspaceHead, mast_loss
-from mast_plugin.loss import MASTTerms
+from mast_plugin.core.loss import MASTTerms
 
 Compute = Callable[[], MASTTerms]
 

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from mast_plugin import mast_loss
-from mast_plugin.equivariance import told_change
+from mast_plugin.core.equivariance import told_change
 
 Step = Callable[[], Tensor]
 NUMBERS = 2  # of a type's change, as many as the usual five have on average

@@ -25,14 +25,14 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from mast_plugin import errors, host
-from mast_plugin.configuration import shipped_directory
-from mast_plugin.evaluation.features import extract_features
-from mast_plugin.evaluation.labelfree import rankme
-from mast_plugin.evaluation.network import open_network
-from mast_plugin.evaluation.view import ViewStatistics
-from mast_plugin.image import is_image
+from mast_plugin.evaluation.features.extraction import extract_features
+from mast_plugin.evaluation.features.view import ViewStatistics
+from mast_plugin.evaluation.network.network import open_network
+from mast_plugin.evaluation.protocols.labelfree import rankme
+from mast_plugin.loading.image import is_image
 from mast_plugin.pretrain import pretrain
 from mast_plugin.registration import register_resolvers
+from mast_plugin.setting.configuration import shipped_directory
 
 RECIPES = {
     "digits": ".",

@@ -14,7 +14,7 @@ from copy import deepcopy
 import torch
 from torchvision.models import resnet18
 
-from mast_plugin.small_map import compact
+from mast_plugin.running.small_map import compact
 
 
 def seconds(network: torch.nn.Module, images: torch.Tensor) -> float:

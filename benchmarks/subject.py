@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from hydra import compose, initialize_config_dir
 
-from mast_plugin.configuration import resolve, shipped_directory, with_crops
 from mast_plugin.host import load_host
+from mast_plugin.setting.configuration import resolve, shipped_directory, with_crops
 
 
 def built(name: str, *, width: int, size: int, entry: str | None = None) -> Any:

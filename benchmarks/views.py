@@ -30,14 +30,14 @@ from omegaconf import OmegaConf
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from mast_plugin.augmentation import TYPES, Augmentation
-from mast_plugin.dali.loader import DALILoader
-from mast_plugin.dali.open import draws_of
-from mast_plugin.dali.source import Files
-from mast_plugin.data import IndexedImages
-from mast_plugin.listed import FolderImages
-from mast_plugin.plan import Plan, ViewSpec
-from mast_plugin.route import RoutePolicy
+from mast_plugin.core.route import RoutePolicy
+from mast_plugin.loading.dali.loader import DALILoader
+from mast_plugin.loading.dali.open import draws_of
+from mast_plugin.loading.dali.source import Files
+from mast_plugin.loading.data import IndexedImages
+from mast_plugin.loading.listed import FolderImages
+from mast_plugin.views.augmentation import TYPES, Augmentation
+from mast_plugin.views.plan import Plan, ViewSpec
 from mast_plugin.views.torchvision import PlainViews, RoutedViews
 
 FIVE = ("crop", "color_jitter", "grayscale", "gaussian_blur", "horizontal_flip")

@@ -9,20 +9,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mast_plugin.head import SubspaceHead
-    from mast_plugin.loss import MASTTerms, mast_loss, pair_weights
+    from mast_plugin.core.head import SubspaceHead
+    from mast_plugin.core.loss import MASTTerms, mast_loss, pair_weights
+    from mast_plugin.core.route import RoutePolicy
     from mast_plugin.registration import register
-    from mast_plugin.route import RoutePolicy
 
 __version__ = "0.1.0"
 __all__ = ["MASTTerms", "RoutePolicy", "SubspaceHead", "mast_loss", "pair_weights", "register"]
 
 _HOMES = {
-    "MASTTerms": "loss",
-    "RoutePolicy": "route",
-    "SubspaceHead": "head",
-    "mast_loss": "loss",
-    "pair_weights": "loss",
+    "MASTTerms": "core.loss",
+    "RoutePolicy": "core.route",
+    "SubspaceHead": "core.head",
+    "mast_loss": "core.loss",
+    "pair_weights": "core.loss",
     "register": "registration",
 }
 

@@ -1,35 +1,17 @@
 """Comparing methods under one protocol: ``mast-compare`` and ``main_compare.py``."""
 
-import csv
-import io
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from math import isfinite
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
 import hydra
 from omegaconf import DictConfig
 
-from mast_plugin.command import answer, spare_the_cores
-from mast_plugin.comparison.countdown import Countdown
-from mast_plugin.comparison.preparation import TABLED, Cells, checked, evaluation_of, planned
-from mast_plugin.composition import guarded
-from mast_plugin.configuration import plain, shipped_directory
-from mast_plugin.errors import DataError, DivergenceError
+from mast_plugin.comparison.compared import Compared, compare
+from mast_plugin.comparison.preparation import complete
+from mast_plugin.files.storage import full_disk_explained
 from mast_plugin.registration import register_resolvers
-from mast_plugin.run import write_json
-from mast_plugin.storage import full_disk_explained, write_whole
+from mast_plugin.running.command import answer, spare_the_cores
+from mast_plugin.setting.composition import guarded
+from mast_plugin.setting.configuration import shipped_directory
 
-if TYPE_CHECKING:
-    from mast_plugin.comparison.cell import Cell
-    from mast_plugin.comparison.variant import Variant
-    from mast_plugin.evaluate import Evaluated
-    from mast_plugin.report.content import Comparison
-
-_KEPT = ("sha256", "configuration", "versions", "hardware")  # of a run's evaluation
-Results = dict[tuple[str, int], "Evaluated"]
-Search = dict[str, list[dict[str, Any]]]
+__all__ = ["Compared", "compare", "compare_and_report", "main"]
 
 
 def main() -> None:
@@ -44,167 +26,25 @@ def main() -> None:
     version_base="1.2", config_path=str(shipped_directory("evaluate")), config_name="compare"
 )
 def _hydra_main(cfg: DictConfig) -> None:
-    answer("mast-compare", lambda: compare(cfg))
+    answer("mast-compare", lambda: compare_and_report(cfg))
 
 
-@dataclass(frozen=True)
-class Compared:
-    """What a comparison ends with.
-
-    Attributes:
-        folder: ``comparison.json``, ``comparison.csv``, the runs and, where it was asked for,
-            ``report.html``.
-        comparison: the table.
-        costs: of each method, means over seeds: ``views``, ``minutes``, ``images_per_second``.
-        search: of each method, the candidates that were tried, each with its ``options`` and its
-            ``validation`` accuracy in % (``None`` where its training diverged); empty without one.
-    """
-
-    folder: Path
-    comparison: "Comparison"
-    costs: Mapping[str, Mapping[str, float]]
-    search: "Search"
-
-    def __str__(self) -> str:
-        """The table, and where everything is."""
-        from mast_plugin.comparison.estimate import as_text
-
-        files = ", ".join(sorted(path.name for path in self.folder.iterdir()))
-        return f"\n{as_text(self.comparison, self.costs)}\n\n{self.folder} holds {files}"
-
-
-def compare(cfg: DictConfig) -> Compared:
-    """Pretrain what is missing, evaluate everything, and write the comparison.
+def compare_and_report(cfg: DictConfig) -> Compared:
+    """Compare methods and, with ``report=true``, write ``report.html`` beside the tables.
 
     Args:
         cfg: the keys of ``scripts/evaluate/compare.yaml``; it is left as it is.
 
     Raises:
-        MASTError: anything that keeps a run from starting, before the first of them does; or a run
-            that failed. What is finished is kept.
+        MASTError: see :func:`~mast_plugin.comparison.compared.compare`.
     """
-    cfg, variants = checked(cfg)
-    with full_disk_explained(Path(cfg.output)):
-        return _compared(cfg, variants)
-
-
-def _compared(cfg: DictConfig, variants: "list[Variant]") -> Compared:
-    """The whole work, of options that are checked."""
-    variants, search = _searched(cfg, variants)
-    cells = planned(cfg, variants, plain(cfg.seeds))
-    countdown = Countdown(cells.values())
-    for cell in cells.values():
-        countdown.pretrain(cell)
-    shown = (cfg.ours, cfg.seeds[0]) if cfg.report else None
-    results = {
-        key: cell.evaluate({**evaluation_of(cfg), "report": key == shown})
-        for key, cell in cells.items()
-    }
-    table = _table(cfg, results, cfg.metric)
-    compared = Compared(Path(cfg.output), table, _costs(cfg, cells), search)
-    _write(cfg, compared, results)
-    if cfg.report:
+    compared = compare(cfg)
+    if complete(cfg).report:
         from mast_plugin.report.comparison_report import report_comparison
 
-        report_comparison(compared, cells, results)
+        with full_disk_explained(compared.folder):
+            report_comparison(compared)
     return compared
-
-
-def _searched(cfg: DictConfig, variants: "list[Variant]") -> "tuple[list[Variant], Search]":
-    """Give every variant the candidate that is best on a validation split, with the first seed."""
-    from mast_plugin.comparison.variant import grid
-
-    candidates = grid(plain(cfg.search or {}))
-    if len(candidates) == 1:
-        return [variant.changed(candidates[0]) for variant in variants], {}
-    tried = [[variant.changed(candidate) for candidate in candidates] for variant in variants]
-    plans = [[planned(cfg, [each], [cfg.seeds[0]]) for each in row] for row in tried]
-    chosen, record = [], {}
-    every = [cell for row in plans for cells in row for cell in cells.values()]
-    countdown = Countdown(every, " of the search")
-    for row, cells in zip(tried, plans, strict=True):
-        scores = [_validated(cfg, next(iter(cell.values())), countdown) for cell in cells]
-        best = max(range(len(row)), key=scores.__getitem__)
-        listed = ", ".join(f"{score:.1f}" for score in scores)
-        print(f"{row[best].name}: {candidates[best]} is the best in validation ({listed})")
-        chosen.append(row[best])
-        record[row[best].name] = [
-            {"options": options, "validation": score if isfinite(score) else None}
-            for options, score in zip(candidates, scores, strict=True)
-        ]
-    return chosen, record
-
-
-def _validated(cfg: DictConfig, cell: "Cell", countdown: Countdown) -> float:
-    """Mean over the tasks of the k-NN's accuracy on a validation split of the training images.
-
-    A candidate whose training diverged comes last.
-    """
-    options = {"protocols": ["knn"], "subspaces": [], "output": str(cell.folder / "validation")}
-    try:
-        countdown.pretrain(cell)
-        evaluated = cell.evaluate({**evaluation_of(cfg), **options})
-    except (DataError, DivergenceError):  # of features that are not finite; the images were read
-        return float("-inf")
-    found = [
-        row.chosen["validation_top1"]
-        for row in evaluated.rows
-        if row.space == "backbone" and row.metric == "top1"
-    ]
-    return sum(found) / len(found)
-
-
-def _table(cfg: DictConfig, results: Results, protocol: str) -> "Comparison":
-    from mast_plugin.comparison.estimate import compared, scores_of
-
-    scores = {key: scores_of(result.rows, protocol) for key, result in results.items()}
-    return compared(scores, plain(cfg.methods), plain(cfg.seeds), ours=cfg.ours, protocol=protocol)
-
-
-def _costs(cfg: DictConfig, cells: Cells) -> dict[str, dict[str, float]]:
-    costs: dict[str, dict[str, float]] = {}
-    for method in cfg.methods:
-        found = [cost for seed in cfg.seeds if (cost := cells[method, seed].cost)]
-        if not found:
-            costs[method] = {}
-            continue
-        seconds, images = (sum(cost[name] for cost in found) for name in ("seconds", "images"))
-        costs[method] = {
-            "views": found[0]["views"],
-            "minutes": seconds / len(found) / 60,
-            "images_per_second": images / seconds,
-        }
-    return costs
-
-
-def _write(cfg: DictConfig, compared: Compared, results: Results) -> None:
-    measured = {protocol for result in results.values() for protocol in _protocols(result)}
-    tables = {
-        protocol: asdict(_table(cfg, results, protocol))
-        for protocol in TABLED
-        if protocol in measured
-    }
-    folder = compared.folder
-    runs = [
-        {"method": method, "seed": seed, **{key: result.header[key] for key in _KEPT}}
-        for (method, seed), result in results.items()
-    ]
-    content = {"configuration": plain(cfg), "search": compared.search, "tables": tables}
-    content |= {"costs": compared.costs, "runs": runs}
-    write_json(folder / "comparison.json", content)
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(("method", "seed", "space", "protocol", "subject", "metric", "value"))
-    for (method, seed), result in results.items():
-        writer.writerows(
-            (method, seed, row.space, row.protocol, row.subject, row.metric, row.value)
-            for row in result.rows
-        )
-    write_whole(folder / "comparison.csv", text.getvalue())
-
-
-def _protocols(result: "Evaluated") -> set[str]:
-    return {row.protocol for row in result.rows if row.metric == "top1"}
 
 
 if __name__ == "__main__":

@@ -4,11 +4,23 @@ Entry points print the message alone and exit with status 2; library users catch
 """
 
 import re
+import reprlib
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 80
 
 
 def on_one_line(text: str) -> str:
     r"""A text in which control characters, as a file's name may hold, are written as ``\n``."""
     return re.sub(r"[\x00-\x1f\x7f]", lambda found: repr(found[0])[1:-1], text)
+
+
+def shown(value: object) -> str:
+    """A value for a message: on one line and short, whatever it is."""
+    try:
+        return " ".join(_SHORT.repr(value).split())
+    except Exception:  # of integers that Python refuses to print
+        return "too long to be shown"
 
 
 class MASTError(Exception):

@@ -1,27 +1,18 @@
 """Evaluating a checkpoint: ``mast-evaluate`` and ``main_evaluate.py``."""
 
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from mast_plugin.command import answer, spare_the_cores
-from mast_plugin.composition import guarded
-from mast_plugin.configuration import evaluation_options, plain, shipped_directory
-from mast_plugin.errors import ConfigurationError
-from mast_plugin.progress import describe, progress
+from mast_plugin.evaluation.evaluated import Evaluated, checked, evaluate
+from mast_plugin.files.storage import full_disk_explained
 from mast_plugin.registration import register_resolvers
-from mast_plugin.storage import full_disk_explained
+from mast_plugin.running.command import answer, spare_the_cores
+from mast_plugin.setting.composition import guarded
+from mast_plugin.setting.configuration import shipped_directory
 
-if TYPE_CHECKING:
-    from mast_plugin.evaluation.measurement import Measurement
-    from mast_plugin.evaluation.network import Network
-    from mast_plugin.evaluation.protocol import Subject
-    from mast_plugin.report.content import Section
+__all__ = ["Evaluated", "checked", "evaluate", "evaluate_and_report", "main"]
 
 
 def main() -> None:
@@ -36,205 +27,26 @@ def main() -> None:
     version_base="1.2", config_path=str(shipped_directory("evaluate")), config_name="evaluate"
 )
 def _hydra_main(cfg: DictConfig) -> None:
-    answer("mast-evaluate", lambda: evaluate(cfg))
+    answer("mast-evaluate", lambda: evaluate_and_report(cfg))
 
 
-@dataclass(frozen=True)
-class Evaluated:
-    """What an evaluation ends with.
-
-    Attributes:
-        folder: ``evaluation.json`` and ``evaluation.csv``; ``report.html`` with its pictures where
-            it was asked for.
-        header: what the rows have in common.
-        rows: the measurements.
-        sections: of the report; none where it was not asked for.
-    """
-
-    folder: Path
-    header: Mapping[str, Any]
-    rows: "Sequence[Measurement]"
-    sections: "tuple[Section, ...]" = ()
-
-    def __str__(self) -> str:
-        """The tables, and where everything is."""
-        from mast_plugin.evaluation.measurement import table
-
-        whole = [row for row in self.rows if not row.space.startswith("subspace")]
-        note = "" if len(whole) == len(self.rows) else "\nThe subspaces stand in the files alone.\n"
-        files = ", ".join(sorted(path.name for path in self.folder.iterdir()))
-        return f"\n{table(whole)}\n{note}\n{self.folder} holds {files}"
-
-
-def evaluate(cfg: DictConfig) -> Evaluated:
-    """Evaluate a checkpoint as a configuration says; what was measured before is read again.
+def evaluate_and_report(cfg: DictConfig) -> Evaluated:
+    """Evaluate a checkpoint and, with ``report=true``, write ``report.html`` beside the numbers.
 
     Args:
         cfg: the keys of ``scripts/evaluate/evaluate.yaml``; it is left as it is.
 
     Raises:
-        MASTError: anything that keeps the evaluation from starting, before it takes any time.
+        MASTError: see :func:`~mast_plugin.evaluation.evaluated.evaluate`.
     """
     cfg = checked(cfg)
-    from mast_plugin.evaluation.network import open_network
+    evaluated = evaluate(cfg)
+    if cfg.report:
+        from mast_plugin.report.run_report import report_run
 
-    network = open_network(
-        Path(cfg.checkpoint),
-        backbone_name=cfg.backbone.name,
-        backbone_kwargs=plain(cfg.backbone.kwargs),
-        config=cfg.config and Path(cfg.config),
-    )
-    folder = _folder(cfg)
-    with full_disk_explained(folder):
-        return _evaluated(cfg, network, folder)
-
-
-def _evaluated(cfg: DictConfig, network: "Network", folder: Path) -> Evaluated:
-    """The whole work, of an opened network."""
-    from mast_plugin.evaluation.header import describe
-    from mast_plugin.evaluation.measurement import read, write
-
-    subject, seconds = _subject(cfg, network, folder)
-    header = describe(plain(cfg), subject, _dataset(cfg, network))
-    found = folder / "evaluation.json"
-    if found.is_file() and not cfg.overwrite:
-        kept, rows = read(found)
-        if kept.get("digest") == header["digest"]:
-            return _reported(cfg, Evaluated(folder, kept, rows), subject)
-    rows = _measure(subject, cfg.protocols, seconds)
-    header |= {"seconds": {name: round(value, 2) for name, value in seconds.items()}}
-    write(folder / "evaluation", header, rows)
-    return _reported(cfg, Evaluated(folder, header, rows), subject)
-
-
-def checked(cfg: DictConfig) -> DictConfig:
-    """A copy with every default, refused where a key or a protocol is unknown."""
-    from mast_plugin.evaluation.protocol import PROTOCOLS
-
-    options = evaluation_options(cfg, "evaluate")
-    if not options["checkpoint"]:
-        raise ConfigurationError("checkpoint is missing: give it as checkpoint=PATH")
-    for key in ("protocols", "subspaces"):
-        wanted = list(PROTOCOLS) if options[key] == "all" else options[key]
-        wanted = [wanted] if isinstance(wanted, str) else wanted
-        if unknown := sorted(set(wanted) - set(PROTOCOLS)):
-            raise ConfigurationError(
-                f"{key} names {unknown[0]!r}; there are {', '.join(PROTOCOLS)}, and all"
-            )
-        options[key] = [name for name in PROTOCOLS if name in wanted]
-    return OmegaConf.create(options)
-
-
-def _folder(cfg: DictConfig) -> Path:
-    checkpoint = Path(cfg.checkpoint)
-    return Path(cfg.output or checkpoint.with_name(f"{checkpoint.stem}-evaluation"))
-
-
-def _subject(
-    cfg: DictConfig, network: "Network", folder: Path
-) -> "tuple[Subject, dict[str, float]]":
-    """Everything that the protocols need, features included; and the seconds that these took."""
-    import torch
-
-    from mast_plugin.evaluation.labelled_folder import read_labelled
-    from mast_plugin.evaluation.protocol import Subject
-    from mast_plugin.evaluation.space import feature_spaces
-    from mast_plugin.evaluation.store import FeatureStore
-
-    spaces = feature_spaces(network, plain(cfg.combinations))
-    table = read_labelled(_dataset(cfg, network), cfg.tasks and plain(cfg.tasks))
-    statistics = _statistics(cfg, network)
-    device = _device(cfg.device)
-    cache = None if cfg.cache is False else Path(cfg.cache or folder / "features")
-    store = FeatureStore(cache, cfg.batch_size, device, cfg.num_workers)
-    start = time.perf_counter()
-    train, test = (
-        store.features(network.backbone, network.sha256, files, statistics)
-        for files in (table.train_files, table.val_files)
-    )
-    seconds = {"features": time.perf_counter() - start}
-    if network.projector is not None:
-        network.projector.cpu()
-    subject = Subject(
-        network,
-        table,
-        spaces,
-        statistics,
-        train,
-        test,
-        torch.device(device),
-        batch_size=cfg.batch_size,
-        workers=cfg.num_workers,
-        unmirrored=plain(cfg.unmirrored),
-        masked=plain(cfg.subspaces),
-        epochs=plain(cfg.epochs),
-        seed=cfg.seed,
-    )
-    return subject, seconds
-
-
-def _measure(
-    subject: "Subject", protocols: Sequence[str], seconds: dict[str, float]
-) -> "list[Measurement]":
-    from mast_plugin.evaluation.protocol import steps
-
-    rows: list[Measurement] = []
-    work = list(steps(subject, protocols))
-    bar = progress(work)
-    for name, step in bar:
-        describe(bar, name)
-        start = time.perf_counter()
-        rows += step()
-        protocol = name.partition(" ")[0]
-        seconds[protocol] = seconds.get(protocol, 0.0) + time.perf_counter() - start
-    return rows
-
-
-def _dataset(cfg: DictConfig, network: "Network") -> Path:
-    if cfg.dataset:
-        return Path(cfg.dataset)
-    section = (network.cfg or {}).get("evaluation")
-    stored = section.get("dataset") if isinstance(section, Mapping) else None
-    if not isinstance(stored, str) or not stored or not Path(stored).is_dir():
-        raise ConfigurationError(
-            "dataset is missing, and the run names none that is there: give dataset=FOLDER with "
-            "labels.csv, or with folders train and val of a folder for every class"
-        )
-    return Path(stored)
-
-
-def _statistics(cfg: DictConfig, network: "Network") -> Any:
-    from mast_plugin.evaluation.view import ViewStatistics
-    from mast_plugin.image import Reading
-    from mast_plugin.plan import IMAGENET_MEAN, IMAGENET_STD
-
-    view, data = cfg.view, (network.cfg or {}).get("data")
-    stored = data if isinstance(data, Mapping) else {}
-    given = {key: view[key] for key in ("exif_orientation", "bit_depth") if view[key] is not None}
-    return ViewStatistics(
-        view.crop_size or network.crop_size or 224,
-        tuple(view.mean or network.mean or IMAGENET_MEAN),
-        tuple(view.std or network.std or IMAGENET_STD),
-        Reading.of({**stored, **given}),
-    )
-
-
-def _device(name: str) -> str:
-    import torch
-
-    if name not in ("auto", "cpu", "cuda"):
-        raise ConfigurationError(f"device is {name!r}; it must be one of auto, cpu, cuda")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ConfigurationError("device=cuda finds no GPU: choose device=auto or cpu")
-    return "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
-
-
-def _reported(cfg: DictConfig, evaluated: Evaluated, subject: "Subject") -> Evaluated:
-    if not cfg.report:
-        return evaluated
-    from mast_plugin.report.run_report import report_run
-
-    return replace(evaluated, sections=report_run(Path(cfg.checkpoint).parent, evaluated, subject))
+        with full_disk_explained(evaluated.folder):
+            report_run(Path(cfg.checkpoint).parent, evaluated)
+    return evaluated
 
 
 if __name__ == "__main__":

@@ -11,11 +11,6 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
-NO_VIEWS = (
-    "the configuration has no augmentations: list their blocks (docs/augmentations.md), or begin "
-    "with a shipped recipe, such as --config-name cifar/mast"
-)
-
 
 def found(name: str, path: Sequence[str] | None) -> ModuleSpec | None:
     """Find a module so that MAST is at home in it when it has been executed.
@@ -57,6 +52,8 @@ def _checking(parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
     @functools.wraps(parse)
     def checked(cfg: Any) -> Any:
         if cfg.get("method") == "mast" and not cfg.get("augmentations"):
+            from mast_plugin.views.plan import NO_VIEWS
+
             print(f"mast: {NO_VIEWS}", file=sys.stderr)
             raise SystemExit(2)
         return parse(cfg)

@@ -9,22 +9,21 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from mast_plugin.backbone import fitted
-from mast_plugin.change import change_of
-from mast_plugin.configuration import plain
-from mast_plugin.data import normalisation
-from mast_plugin.distributed import gather, require_equal_batches
+from mast_plugin.core.distributed import gather, require_equal_batches
+from mast_plugin.core.head import SubspaceHead
+from mast_plugin.core.lars import unscaled
+from mast_plugin.core.loss import SCALARS, MASTTerms, mast_loss
+from mast_plugin.core.meter import SubspaceMeter
+from mast_plugin.core.options import MASTOptions, taken_over
+from mast_plugin.core.route import RoutePolicy
 from mast_plugin.errors import ConfigurationError
-from mast_plugin.head import SubspaceHead
 from mast_plugin.host import load_host
-from mast_plugin.import_hook import NO_VIEWS
-from mast_plugin.lars import unscaled
-from mast_plugin.loss import SCALARS, MASTTerms, mast_loss
-from mast_plugin.meter import SubspaceMeter
-from mast_plugin.options import MASTOptions, taken_over
-from mast_plugin.plan import parse_pair
-from mast_plugin.route import RoutePolicy
-from mast_plugin.view_size import resized
+from mast_plugin.loading.data import normalisation
+from mast_plugin.setting.backbone import fitted
+from mast_plugin.setting.configuration import plain
+from mast_plugin.setting.view_size import resized
+from mast_plugin.views.change import change_of
+from mast_plugin.views.plan import NO_VIEWS, parse_pair
 from mast_plugin.views.torchvision import CentredView, RoutedViews
 
 _host = load_host()
@@ -38,12 +37,12 @@ class MAST(_host.Method):  # type: ignore[misc, name-defined]
     """Masked Augmentation Subspace Training (Huang et al., ICLR 2023; see docs/method.md).
 
     Batches are ``[index, [view 1, view 2, route, change], label]``: views (N, 3, H, W), route
-    (N, K) bool, change (N, P) as of :mod:`mast_plugin.change`.
+    (N, K) bool, change (N, P) as of :mod:`mast_plugin.views.change`.
 
     Args:
         cfg: the main branch's configuration. ``augmentations`` holds the K routed types
-            (:mod:`mast_plugin.plan`), ``method_kwargs`` the options
-            (:class:`~mast_plugin.options.MASTOptions`).
+            (:mod:`mast_plugin.views.plan`), ``method_kwargs`` the options
+            (:class:`~mast_plugin.core.options.MASTOptions`).
 
     Raises:
         ConfigurationError: an unknown or impossible option, augmentation or device list.

@@ -27,6 +27,6 @@ def register_resolvers() -> None:
 
 
 def _embedded_dataset(part: str = "") -> str:
-    from mast_plugin.dataset import embedded_dataset
+    from mast_plugin.loading.dataset import embedded_dataset
 
     return embedded_dataset(part)

@@ -33,8 +33,9 @@ def launch(commands: Sequence[Sequence[str]], cwd: Path) -> list[str]:
     return printed
 
 
-def launch_ranks(script: str, world: int, folder: Path) -> None:
+def launch_ranks(script: Path, world: int, folder: Path) -> None:
     """Run a script as each of ``world`` processes, which find rank, world and folder in argv."""
-    path = str(Path(__file__).with_name(script))
-    commands = [[sys.executable, path, str(rank), str(world), str(folder)] for rank in range(world)]
+    commands = [
+        [sys.executable, str(script), str(rank), str(world), str(folder)] for rank in range(world)
+    ]
     launch(commands, folder)

@@ -16,13 +16,13 @@ import torch
 
 from mast_plugin.analysis.relation import Relation, relate
 from mast_plugin.analysis.uncertainty import Network, UncertaintyAnalysis, analyse_uncertainty
-from mast_plugin.evaluation.features import evaluating
-from mast_plugin.evaluation.network import open_network
-from mast_plugin.image import load_image
+from mast_plugin.evaluation.features.extraction import evaluating
+from mast_plugin.evaluation.network.network import open_network
+from mast_plugin.loading.image import load_image
 from mast_plugin.report.figure import save
 from mast_plugin.report.mask import draw_tree
 from mast_plugin.report.uncertainty import draw_pairs, draw_strengths
-from mast_plugin.run import write_json
+from mast_plugin.running.run import write_json
 
 HERE = Path(__file__).parent
 PICTURES = HERE.parents[1] / "docs" / "images"

@@ -9,8 +9,8 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from mast_plugin.analysis.pair import parameter_distance
-from mast_plugin.drawing import draw_view
-from mast_plugin.plan import parse_pair
+from mast_plugin.views.drawing import draw_view
+from mast_plugin.views.plan import parse_pair
 
 HERE = Path(__file__).parent
 PAIRS, SIZE_PX = 5000, (32, 32)

@@ -13,9 +13,8 @@ from typing import Any
 from plot import draw_strength
 from scipy.stats import t
 
-from mast_plugin.comparison.estimate import estimate
+from mast_plugin.comparison.estimate import Estimate, estimate
 from mast_plugin.evaluation.interval import ACCURACY, DIFFERENCE, LEAST
-from mast_plugin.report.content import Estimate
 
 HERE = Path(__file__).parent
 DOCS = HERE.parents[1] / "docs"

@@ -16,11 +16,11 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from mast_plugin.command import spare_the_cores
 from mast_plugin.compare import compare
-from mast_plugin.configuration import plain
 from mast_plugin.registration import register_resolvers
-from mast_plugin.run import write_json
+from mast_plugin.running.command import spare_the_cores
+from mast_plugin.running.run import write_json
+from mast_plugin.setting.configuration import plain
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"

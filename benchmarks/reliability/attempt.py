@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mast_plugin.command import answer
 from mast_plugin.pretrain import pretrain
+from mast_plugin.running.command import answer
 
 EVENTS = {"open": "writing", "os.rename": "naming", "os.remove": "removing"}
 """What Python reports just before it happens, and what a kill there is called."""

@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mast_plugin.augmentation import Augmentation
-from mast_plugin.change import shorter_way
-from mast_plugin.drawing import HUE, draw, is_switch, ranges
-from mast_plugin.plan import Plan
+from mast_plugin.views.augmentation import Augmentation
+from mast_plugin.views.change import shorter_way
+from mast_plugin.views.drawing import HUE, draw, is_switch, ranges
 from mast_plugin.views.pil import apply, centred
+from mast_plugin.views.plan import Plan
 from mast_plugin.views.torchvision import CentredView
 
 _BOX = ("top_px", "left_px", "height_px", "width_px")
@@ -106,7 +106,7 @@ def parameter_distance(
 
     Args:
         augmentation: the type at full strength, whose ranges are the yardstick.
-        first: the parameters of one application, see :func:`mast_plugin.drawing.draw`.
+        first: the parameters of one application, see :func:`mast_plugin.views.drawing.draw`.
         second: those of the other.
     """
     if "top_px" in first:

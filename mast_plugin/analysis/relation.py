@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mast_plugin import subspace
+from mast_plugin.core import subspace
 from mast_plugin.errors import ConfigurationError
 
 Array = NDArray[np.float64]
@@ -27,7 +27,7 @@ class Relation:
 
     Attributes:
         types: the K names, in the order of the masks' rows.
-        overlap: (K, K), in [0, 1]: :func:`mast_plugin.subspace.overlap`.
+        overlap: (K, K), in [0, 1]: :func:`mast_plugin.core.subspace.overlap`.
         correlation: (K, K), in [-1, 1]: Pearson's, of the masks' rows over the dimensions. A
             constant row says nothing about dimensions: it correlates with other constant rows
             fully, with the rest not at all.

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from mast_plugin.analysis.correlation import Correlation, rank_correlation
 from mast_plugin.analysis.pair import make_pairs, strengths
+from mast_plugin.core.loss import pair_error
+from mast_plugin.core.route import RoutePolicy
+from mast_plugin.core.subspace import subspace_weights
+from mast_plugin.core.uncertainty import pair_log_variance
 from mast_plugin.errors import ConfigurationError
-from mast_plugin.loss import pair_error
-from mast_plugin.plan import Plan
-from mast_plugin.route import RoutePolicy
-from mast_plugin.subspace import subspace_weights
-from mast_plugin.uncertainty import pair_log_variance
+from mast_plugin.views.plan import Plan
 from mast_plugin.views.torchvision import RoutedViews
 
 

@@ -10,13 +10,13 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from mast_plugin.comparison.variant import Variant, composed
-from mast_plugin.cost import read_cost
-from mast_plugin.ending import diverged
 from mast_plugin.errors import ConfigurationError, DivergenceError
-from mast_plugin.evaluate import Evaluated, evaluate
-from mast_plugin.ownership import owner_of
-from mast_plugin.parentage import environment
-from mast_plugin.run import last_epoch, latest_checkpoint
+from mast_plugin.evaluation.evaluated import Evaluated, evaluate
+from mast_plugin.running.cost import read_cost
+from mast_plugin.running.ending import diverged
+from mast_plugin.running.ownership import owner_of
+from mast_plugin.running.parentage import environment
+from mast_plugin.running.run import last_epoch, latest_checkpoint
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Cell:
         Raises:
             MASTError: its configuration cannot be had.
         """
-        from mast_plugin.pretrain import planned_run
+        from mast_plugin.pretraining.preparation import planned_run
 
         kept = {
             "name": variant.name,
@@ -115,11 +115,11 @@ class Cell:
         """Evaluate the finished run; what was measured before is read again."""
         checkpoint = latest_checkpoint(self.folder)
         assert checkpoint is not None
-        given = {"checkpoint": str(checkpoint), "report": False, **options}
+        given = {"checkpoint": str(checkpoint), **options}
         given["dataset"] = given.get("dataset") or self.dataset
         return evaluate(OmegaConf.create(given))
 
     @property
     def cost(self) -> Mapping[str, float]:
-        """See :func:`~mast_plugin.cost.read_cost`."""
+        """See :func:`~mast_plugin.running.cost.read_cost`."""
         return read_cost(self.folder)

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from mast_plugin.progress import duration
+from mast_plugin.running.progress import duration
 
 if TYPE_CHECKING:
     from mast_plugin.comparison.cell import Cell

@@ -1,15 +1,68 @@
 """Means over seeds, their intervals, and paired differences."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+from mast_plugin.errors import ConfigurationError
 from mast_plugin.evaluation.interval import ACCURACY, DIFFERENCE, LEAST, mean_interval
 from mast_plugin.evaluation.measurement import Measurement
-from mast_plugin.report.content import Comparison, ComparisonRow, Estimate
 
 Scores = Mapping[tuple[str, int], Mapping[str, float]]
 """Method and seed to task to accuracy."""
 
 MEAN_TASK = "mean over tasks"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with the ends of its 95 % interval, None without one, as with one seed or two."""
+
+    mean: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class ComparisonRow:
+    """One task.
+
+    Attributes:
+        task: its name.
+        cells: one per method, None where it was not measured.
+        difference: of ``Comparison.ours`` to the best baseline, paired; None without a baseline.
+        baseline: which one that is.
+    """
+
+    task: str
+    cells: tuple[Estimate | None, ...]
+    difference: Estimate | None = None
+    baseline: str = ""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Methods side by side.
+
+    Attributes:
+        methods: their names, in order.
+        rows: one per task.
+        metric: what the numbers are, as on an axis: "linear top-1 accuracy of the backbone, %".
+        interval: what the intervals are over: "95 % over 5 seeds"; or why there are none.
+        ours: the method that the differences are of.
+    """
+
+    methods: tuple[str, ...]
+    rows: tuple[ComparisonRow, ...]
+    metric: str
+    interval: str = "95 %"
+    ours: str = "mast"
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row.cells) != len(self.methods):
+                raise ConfigurationError(
+                    f"task {row.task} has {len(row.cells)} cells for {len(self.methods)} methods"
+                )
 
 
 def estimate(values: Sequence[float], limits: tuple[float, float] = ACCURACY) -> Estimate:

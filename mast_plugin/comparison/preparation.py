@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from mast_plugin.configuration import evaluation_options, plain
 from mast_plugin.errors import ConfigurationError
+from mast_plugin.setting.configuration import evaluation_options, plain
 
 if TYPE_CHECKING:
     from mast_plugin.comparison.cell import Cell
@@ -31,15 +31,20 @@ def checked(cfg: DictConfig) -> "tuple[DictConfig, list[Variant]]":
     Raises:
         MASTError: an option, a recipe or the images cannot be used.
     """
-    cfg = _complete(cfg)
+    cfg = complete(cfg)
     variants = _variants(cfg)
     _check_images(cfg, planned(cfg, variants, plain(cfg.seeds)))
     return cfg, variants
 
 
-def _complete(cfg: DictConfig) -> DictConfig:
+def complete(cfg: DictConfig) -> DictConfig:
+    """A copy with every default, refused where an option is unknown or the options disagree.
+
+    Raises:
+        ConfigurationError: naming the option.
+    """
     from mast_plugin.comparison.variant import refuse_many
-    from mast_plugin.evaluation.protocol import PROTOCOLS
+    from mast_plugin.evaluation.protocols.protocol import PROTOCOLS
 
     cfg = OmegaConf.create(evaluation_options(cfg, "compare"))
     for key in ("methods", "seeds", "protocols"):
@@ -88,7 +93,7 @@ def planned(cfg: DictConfig, variants: "Sequence[Variant]", seeds: Sequence[int]
 
 def _check_images(cfg: DictConfig, cells: Cells) -> None:
     """Refuse labelled images that the evaluation would refuse."""
-    from mast_plugin.evaluation.labelled_folder import read_labelled
+    from mast_plugin.evaluation.labels.labelled_folder import read_labelled
 
     datasets = {str(cfg.dataset or cell.dataset or "") for cell in cells.values()}
     if "" in datasets:

@@ -1,10 +1,10 @@
 """From a backbone to numbers: features of images, and how well they solve the tasks of a table."""
 
-from mast_plugin.evaluation.features import View, extract_features
-from mast_plugin.evaluation.logistic import linear_measurements
-from mast_plugin.evaluation.neighbour import knn_measurements
+from mast_plugin.evaluation.features.extraction import View, extract_features
+from mast_plugin.evaluation.labels.tasks import Task, TaskTable, read_tasks
+from mast_plugin.evaluation.protocols.logistic import linear_measurements
+from mast_plugin.evaluation.protocols.neighbour import knn_measurements
 from mast_plugin.evaluation.table import Comparison, Score, score_tasks
-from mast_plugin.evaluation.tasks import Task, TaskTable, read_tasks
 
 __all__ = [
     "Comparison",

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from mast_plugin.evaluation.protocol import Subject, definitions
-from mast_plugin.evaluation.store import fingerprint
-from mast_plugin.evaluation.tasks import Task
+from mast_plugin.evaluation.features.store import fingerprint
+from mast_plugin.evaluation.labels.tasks import Task
+from mast_plugin.evaluation.protocols.protocol import Subject, definitions
 
 _INCIDENTAL = (
     "output", "cache", "report", "overwrite", "batch_size", "num_workers", "device", "checkpoint",

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from mast_plugin.document import first_line
 from mast_plugin.errors import DataError
-from mast_plugin.run import write_json
-from mast_plugin.storage import write_whole
+from mast_plugin.files.document import first_line
+from mast_plugin.files.storage import write_whole
+from mast_plugin.running.run import write_json
 
 _WIDTH = 100
 _NAME_WIDTH = 28

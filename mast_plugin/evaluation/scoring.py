@@ -6,11 +6,11 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from mast_plugin.evaluation.features import View
+from mast_plugin.evaluation.features.extraction import View
+from mast_plugin.evaluation.labels.tasks import TaskTable, read_tasks
 from mast_plugin.evaluation.table import Comparison, Score, score_tasks
-from mast_plugin.evaluation.tasks import TaskTable, read_tasks
-from mast_plugin.image import Reading
-from mast_plugin.run import write_json
+from mast_plugin.loading.image import Reading
+from mast_plugin.running.run import write_json
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from mast_plugin.errors import DataError
-from mast_plugin.evaluation.features import View, extract_features
-from mast_plugin.evaluation.logistic import linear_measurements
-from mast_plugin.evaluation.neighbour import knn_measurements
-from mast_plugin.evaluation.tasks import Task, TaskTable
-from mast_plugin.image import AS_SHOWN, Reading
+from mast_plugin.evaluation.features.extraction import View, extract_features
+from mast_plugin.evaluation.labels.tasks import Task, TaskTable
+from mast_plugin.evaluation.protocols.logistic import linear_measurements
+from mast_plugin.evaluation.protocols.neighbour import knn_measurements
+from mast_plugin.loading.image import AS_SHOWN, Reading
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Score:
     Attributes:
         task: the task's name.
         chance: accuracy of the constant answer.
-        knn: top-1, see :func:`~mast_plugin.evaluation.neighbour.knn_measurements`.
-        linear: top-1, see :func:`~mast_plugin.evaluation.logistic.linear_measurements`.
+        knn: top-1, see :func:`~mast_plugin.evaluation.protocols.neighbour.knn_measurements`.
+        linear: top-1, see :func:`~mast_plugin.evaluation.protocols.logistic.linear_measurements`.
     """
 
     task: str

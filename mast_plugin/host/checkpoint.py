@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from mast_plugin.interruption import uninterrupted
-from mast_plugin.resumption import read_checkpoint
-from mast_plugin.storage import full_disk_named, part_of, settle
+from mast_plugin.files.storage import full_disk_named, part_of, settle
+from mast_plugin.running.interruption import uninterrupted
+from mast_plugin.running.resumption import read_checkpoint
 
 _ARGUMENTS = "args.json"
 _DRAFT = ".args-"

@@ -16,6 +16,7 @@ from solo.utils.checkpointer import Checkpointer as _Checkpointer
 from solo.utils.knn import WeightedKNNClassifier
 from torch import nn
 
+from mast_plugin.core.lars import LARS
 from mast_plugin.errors import ConfigurationError, HostError
 from mast_plugin.host import memory
 from mast_plugin.host.checkpoint import complete
@@ -23,7 +24,6 @@ from mast_plugin.host.face import Transform
 from mast_plugin.host.momentum import complete_momentum_classifier
 from mast_plugin.host.neighbour import nearest
 from mast_plugin.host.quiet import quiet_host
-from mast_plugin.lars import LARS
 
 __all__ = ["METHODS", "Checkpointer", "Method", "engine"]
 

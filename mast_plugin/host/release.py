@@ -19,14 +19,14 @@ from solo.utils.knn import WeightedKNNClassifier
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import MultiStepLR
 
-from mast_plugin.configuration import plain
+from mast_plugin.core.lars import LARS
 from mast_plugin.host import memory
 from mast_plugin.host.checkpoint import complete
 from mast_plugin.host.face import Transform
 from mast_plugin.host.momentum import complete_momentum_classifier
 from mast_plugin.host.neighbour import nearest
 from mast_plugin.host.quiet import quiet_host
-from mast_plugin.lars import LARS
+from mast_plugin.setting.configuration import plain
 
 __all__ = ["METHODS", "Checkpointer", "Method", "engine"]
 

@@ -14,10 +14,10 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from mast_plugin.command import say
 from mast_plugin.errors import ConfigurationError
-from mast_plugin.explanation import explained
 from mast_plugin.host.quiet import quiet_host
+from mast_plugin.running.command import say
+from mast_plugin.setting.explanation import explained
 
 _MARKS = {"warmup_cosine": "max_epochs", "step": "milestones"}
 """What the state of each kind of schedule holds and no other."""
@@ -30,7 +30,7 @@ def refuse_misfit(checkpoint: Mapping[str, Any], path: Path, cfg: DictConfig) ->
     """Refuse to go on from a checkpoint whose schedule leaves nothing to go on with.
 
     Args:
-        checkpoint: as of :func:`~mast_plugin.resumption.read_checkpoint`.
+        checkpoint: as of :func:`~mast_plugin.running.resumption.read_checkpoint`.
         path: its place, for messages.
         cfg: resolved configuration of the run that goes on.
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mast_plugin.report.content import Comparison
+from mast_plugin.comparison.estimate import Comparison
 from mast_plugin.report.figure import line, new_figure, styled, wrapped
 
 if TYPE_CHECKING:

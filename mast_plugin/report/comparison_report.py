@@ -10,23 +10,23 @@ from mast_plugin.report import section
 from mast_plugin.report.content import Cost, Picture, ReportContent, Section
 from mast_plugin.report.invariance import RADAR_MINIMUM, draw_radar
 from mast_plugin.report.page import write_report
+from mast_plugin.report.run_report import report_run
 
 if TYPE_CHECKING:
-    from mast_plugin.compare import Compared, Results
-    from mast_plugin.comparison.preparation import Cells
+    from mast_plugin.comparison.compared import Compared
 
 
-def report_comparison(compared: "Compared", cells: "Cells", results: "Results") -> Path:
+def report_comparison(compared: "Compared") -> Path:
     """Write ``report.html`` for a comparison, with what the report of one run of ours says.
 
     Args:
-        compared: the table and the costs.
-        cells: the runs.
-        results: their evaluations; the sections of the one that has them are shown.
+        compared: the table, the costs and the runs' evaluations; of the one that kept its
+            ``subject``, a report of its own is written and its sections are shown here as well.
 
     Returns:
         The comparison's page.
     """
+    cells, results = compared.cells, compared.results
     first = {method: results[method, seed].rows for method, seed in reversed(list(results))}
     methods = compared.comparison.methods
     header = next(iter(results.values())).header
@@ -40,7 +40,7 @@ def report_comparison(compared: "Compared", cells: "Cells", results: "Results") 
         sections=(
             section.methods(compared.comparison),
             _profiles(first, methods),
-            *_of_one_run(cells, results),
+            *_of_one_run(compared),
         ),
         comparison=compared.comparison,
         costs=tuple(
@@ -52,12 +52,13 @@ def report_comparison(compared: "Compared", cells: "Cells", results: "Results") 
     return write_report(compared.folder, content)
 
 
-def _of_one_run(cells: "Cells", results: "Results") -> tuple[Section, ...]:
-    """The sections of the run that has a report of its own, with its name in their titles."""
+def _of_one_run(compared: "Compared") -> tuple[Section, ...]:
+    """The sections of the run that kept its subject, with its name in their titles."""
     return tuple(
-        replace(part, title=f"{part.title} ({cells[key].label})")
-        for key, result in results.items()
-        for part in result.sections
+        replace(part, title=f"{part.title} ({compared.cells[key].label})")
+        for key, result in compared.results.items()
+        if result.subject is not None
+        for part in report_run(compared.cells[key].folder, result)
     )
 
 

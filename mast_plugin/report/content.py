@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from mast_plugin.comparison.estimate import Comparison
 from mast_plugin.errors import ConfigurationError
 from mast_plugin.evaluation.measurement import Measurement
 
@@ -61,58 +62,6 @@ class Section:
             raise ConfigurationError(
                 f"section {self.id} needs either pictures or a line that says why there are none"
             )
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean with the ends of its 95 % interval, None without one, as with one seed or two."""
-
-    mean: float
-    low: float | None = None
-    high: float | None = None
-
-
-@dataclass(frozen=True)
-class ComparisonRow:
-    """One task.
-
-    Attributes:
-        task: its name.
-        cells: one per method, None where it was not measured.
-        difference: of ``Comparison.ours`` to the best baseline, paired; None without a baseline.
-        baseline: which one that is.
-    """
-
-    task: str
-    cells: tuple[Estimate | None, ...]
-    difference: Estimate | None = None
-    baseline: str = ""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Methods side by side.
-
-    Attributes:
-        methods: their names, in order.
-        rows: one per task.
-        metric: what the numbers are, as on an axis: "linear top-1 accuracy of the backbone, %".
-        interval: what the intervals are over: "95 % over 5 seeds"; or why there are none.
-        ours: the method that the differences are of.
-    """
-
-    methods: tuple[str, ...]
-    rows: tuple[ComparisonRow, ...]
-    metric: str
-    interval: str = "95 %"
-    ours: str = "mast"
-
-    def __post_init__(self) -> None:
-        for row in self.rows:
-            if len(row.cells) != len(self.methods):
-                raise ConfigurationError(
-                    f"task {row.task} has {len(row.cells)} cells for {len(self.methods)} methods"
-                )
 
 
 @dataclass(frozen=True)

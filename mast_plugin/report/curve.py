@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mast_plugin.collapse import SPREAD
+from mast_plugin.core.loss import SCALARS
 from mast_plugin.errors import DataError
-from mast_plugin.loss import SCALARS
+from mast_plugin.pretraining.collapse import SPREAD
 from mast_plugin.report.figure import line, new_figure, readable, styled
 
 if TYPE_CHECKING:

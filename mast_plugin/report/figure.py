@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
-from mast_plugin.storage import whole_file
+from mast_plugin.files.storage import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

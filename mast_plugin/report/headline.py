@@ -4,8 +4,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from mast_plugin.comparison.estimate import Comparison, Estimate
 from mast_plugin.evaluation.measurement import Measurement
-from mast_plugin.report.content import Comparison, Cost, Estimate
+from mast_plugin.report.content import Cost
 from mast_plugin.report.figure import readable
 
 MAIN_METRICS = ("top1", "mean_per_class", "top5")

@@ -8,10 +8,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from mast_plugin.files.storage import write_whole
 from mast_plugin.report import headline
 from mast_plugin.report.content import Picture, ReportContent
 from mast_plugin.report.figure import save
-from mast_plugin.storage import write_whole
 
 PAGE = "report.html"
 PICTURES = "pictures"

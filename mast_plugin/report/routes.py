@@ -7,10 +7,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mast_plugin.loss import pair_weights
-from mast_plugin.plan import Plan
-from mast_plugin.route import RoutePolicy
-from mast_plugin.storage import whole_file
+from mast_plugin.core.loss import pair_weights
+from mast_plugin.core.route import RoutePolicy
+from mast_plugin.files.storage import whole_file
+from mast_plugin.views.plan import Plan
 from mast_plugin.views.torchvision import CentredView, RoutedViews
 
 _ROWS = 5

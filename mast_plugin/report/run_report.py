@@ -5,40 +5,35 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from mast_plugin.analysis.uncertainty import (
-    Network as PairNetwork,
-)
-from mast_plugin.analysis.uncertainty import (
-    UncertaintyAnalysis,
-    analyse_uncertainty,
-)
-from mast_plugin.evaluation.features import evaluating
-from mast_plugin.evaluation.protocol import Subject
-from mast_plugin.image import load_image
+from mast_plugin.analysis.uncertainty import Network as PairNetwork
+from mast_plugin.analysis.uncertainty import UncertaintyAnalysis, analyse_uncertainty
+from mast_plugin.evaluation.features.extraction import evaluating
+from mast_plugin.evaluation.protocols.protocol import Subject
+from mast_plugin.loading.image import load_image
 from mast_plugin.report.content import Section
 from mast_plugin.report.feature_map import map_features
 from mast_plugin.report.page import write_report
 from mast_plugin.report.single import Findings, single_run
 
 if TYPE_CHECKING:
-    from mast_plugin.evaluate import Evaluated
+    from mast_plugin.evaluation.evaluated import Evaluated
 
 NUM_IMAGES = 128
 """Test images on which uncertainty is analysed."""
 
 
-def report_run(run_folder: Path, evaluated: "Evaluated", subject: Subject) -> tuple[Section, ...]:
+def report_run(run_folder: Path, evaluated: "Evaluated") -> tuple[Section, ...]:
     """Write ``report.html`` and its pictures beside the evaluation.
 
     Args:
         run_folder: of the run, for its ``metrics.csv``.
-        evaluated: the numbers.
-        subject: the network and the images that they are of.
+        evaluated: the numbers, with the subject that they are of.
 
     Returns:
         The page's sections, which a comparison shows as well.
     """
-    content = single_run(run_folder, evaluated.header, evaluated.rows, findings(subject))
+    assert evaluated.subject is not None
+    content = single_run(run_folder, evaluated.header, evaluated.rows, findings(evaluated.subject))
     write_report(evaluated.folder, content)
     return content.sections
 

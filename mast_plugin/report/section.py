@@ -10,9 +10,10 @@ from torch import Tensor
 
 from mast_plugin.analysis.relation import Relation
 from mast_plugin.analysis.uncertainty import UncertaintyAnalysis
+from mast_plugin.comparison.estimate import Comparison
 from mast_plugin.evaluation.measurement import Measurement
 from mast_plugin.report import comparison, curve, feature_map, invariance, mask, uncertainty
-from mast_plugin.report.content import Comparison, Picture, Section
+from mast_plugin.report.content import Picture, Section
 
 _PROFILES = {
     "invariance": (

@@ -13,8 +13,8 @@ from PIL import Image, ImageFilter, ImageOps
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
-from mast_plugin.augmentation import JITTER_PARTS
-from mast_plugin.plan import Plan
+from mast_plugin.views.augmentation import JITTER_PARTS
+from mast_plugin.views.plan import Plan
 
 Drawn = Mapping[str, float]
 
@@ -28,7 +28,7 @@ def apply(image: Image.Image, name: str, drawn: Drawn, plan: Plan) -> Image.Imag
     Args:
         image: RGB; any size for a crop, ``plan.crop_size`` square for the rest.
         name: the augmentation type.
-        drawn: the parameters, as :func:`mast_plugin.drawing.draw` names them.
+        drawn: the parameters, as :func:`mast_plugin.views.drawing.draw` names them.
         plan: gives the size that a crop is brought to and the colour of uncovered pixels.
 
     Returns:

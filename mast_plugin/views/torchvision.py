@@ -14,13 +14,13 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import functional as F
 
-from mast_plugin.change import change_of
-from mast_plugin.check import whole_number
-from mast_plugin.drawing import draw_view
+from mast_plugin.core.route import RoutePolicy
 from mast_plugin.errors import ConfigurationError, DataError
-from mast_plugin.plan import IMAGENET_MEAN, IMAGENET_STD, Plan, ViewSpec
-from mast_plugin.route import RoutePolicy
+from mast_plugin.setting.check import whole_number
+from mast_plugin.views.change import change_of
+from mast_plugin.views.drawing import draw_view
 from mast_plugin.views.pil import apply, centred
+from mast_plugin.views.plan import IMAGENET_MEAN, IMAGENET_STD, Plan, ViewSpec
 
 
 class RoutedViews:
@@ -32,7 +32,7 @@ class RoutedViews:
     is the centred square of :class:`CentredView`.
 
     Args:
-        plan: what can happen to a view, or to the two (:func:`mast_plugin.plan.pair_of`).
+        plan: what can happen to a view, or to the two (:func:`mast_plugin.views.plan.pair_of`).
         policy: how routes are drawn.
     """
 
@@ -49,7 +49,7 @@ class RoutedViews:
         Returns:
             Two normalised float32 views **(3, crop_size, crop_size)**, a bool route **(K,)** in
             the order of ``plan.types``, and a float32 change **(P,)**, see
-            :mod:`mast_plugin.change`; a loader's default collation puts N in front of each.
+            :mod:`mast_plugin.views.change`; a loader's default collation puts N in front of each.
 
         Raises:
             DataError: the image is not RGB.

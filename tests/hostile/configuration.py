@@ -26,7 +26,7 @@ def _configuration(tree: Any, rng: random.Random) -> Any:
 
 
 def _pretraining(rng: random.Random) -> Call:
-    from mast_plugin.pretrain import planned_run
+    from mast_plugin.pretraining.preparation import planned_run
 
     material.write_images(Path("images"))
     cfg = _configuration(material.any_recipe(rng), rng)
@@ -45,7 +45,7 @@ def _without_a_step(rng: random.Random) -> Call:
 
 def _recipe_file(rng: random.Random) -> Call:
     from mast_plugin.comparison.variant import Variant, composed
-    from mast_plugin.pretrain import planned_run
+    from mast_plugin.pretraining.preparation import planned_run
 
     material.write_images(Path("images"))
     text = f"defaults: [base, _self_]\n{OmegaConf.to_yaml(material.any_recipe(rng))}"
@@ -59,8 +59,8 @@ def _recipe_file(rng: random.Random) -> Call:
 
 
 def _evaluation(rng: random.Random) -> Call:
-    from mast_plugin.configuration import plain
     from mast_plugin.evaluate import checked, evaluate
+    from mast_plugin.setting.configuration import plain
 
     material.write_labelled(Path("labelled"), material.rows())
     material.link("bare.pth", Path("bare.pth"))
@@ -105,7 +105,7 @@ def _comparison(rng: random.Random) -> Call:
 
 
 def _shipped(name: str) -> dict[str, Any]:
-    from mast_plugin.configuration import plain, shipped_directory
+    from mast_plugin.setting.configuration import plain, shipped_directory
 
     found = plain(OmegaConf.load(shipped_directory("evaluate") / f"{name}.yaml"))
     return {key: value for key, value in found.items() if key not in ("defaults", "hydra")}
@@ -113,7 +113,7 @@ def _shipped(name: str) -> dict[str, Any]:
 
 def _arguments(rng: random.Random) -> Call:
     """A run's args.json, which comes with its checkpoint from wherever that comes."""
-    from mast_plugin.evaluation.network import open_network
+    from mast_plugin.evaluation.network.network import open_network
 
     material.link("trained.ckpt", Path("run.ckpt"))
     content = json.dumps(_printable(mutated(material.arguments(), rng))).encode()

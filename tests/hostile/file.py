@@ -22,7 +22,7 @@ _NAMES = ("../up.png", "/etc/hostname", "a/../../up.png", "", ".", "a" * 300, "a
 
 
 def _image(rng: random.Random) -> Call:
-    from mast_plugin.image import load_image
+    from mast_plugin.loading.image import load_image
     from mast_plugin.views.torchvision import CentredView
 
     chance, path = rng.random(), Path("a.png")
@@ -51,7 +51,7 @@ def _boastful(rng: random.Random) -> bytes:
 
 
 def _label_table(rng: random.Random) -> Call:
-    from mast_plugin.evaluation.labelled_folder import read_labelled
+    from mast_plugin.evaluation.labels.labelled_folder import read_labelled
 
     rows = _hostile_rows(material.rows(), rng)
     material.write_labelled(Path("set"), rows)
@@ -69,7 +69,7 @@ def _label_table(rng: random.Random) -> Call:
 
 
 def _image_table(rng: random.Random) -> Call:
-    from mast_plugin.table import ImageTable
+    from mast_plugin.loading.table import ImageTable
 
     material.write_labelled(Path("set"), [])
     Path("up.png").write_bytes(material.image())
@@ -113,8 +113,8 @@ def _perhaps_damage(path: Path, rng: random.Random) -> None:
 
 
 def _shard(rng: random.Random) -> Call:
-    from mast_plugin.shard import TarImages
-    from mast_plugin.shard_index import write_index
+    from mast_plugin.loading.shard import TarImages
+    from mast_plugin.loading.shard_index import write_index
 
     members = material.members()
     Path("0.tar").write_bytes(material.shard(members))
@@ -157,8 +157,8 @@ def _hostile_member(rng: random.Random) -> tuple[tarfile.TarInfo, bytes]:
 
 
 def _checkpoint(rng: random.Random) -> Call:
-    from mast_plugin.evaluation.weight_file import read_weights
-    from mast_plugin.resumption import read_checkpoint
+    from mast_plugin.evaluation.network.weight_file import read_weights
+    from mast_plugin.running.resumption import read_checkpoint
 
     form = rng.choice(("ckpt", "ckpt", "legacy", "pth", "safetensors"))
     path = Path(f"a.{form}")

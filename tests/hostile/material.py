@@ -106,7 +106,7 @@ def whole_checkpoint(weights: dict[str, torch.Tensor]) -> dict[str, Any]:
 def recipe(folder: str, name: str) -> dict[str, Any]:
     """A shipped configuration, composed, on six images of the working directory."""
     from mast_plugin.comparison.variant import Variant, composed
-    from mast_plugin.configuration import plain, shipped_directory
+    from mast_plugin.setting.configuration import plain, shipped_directory
 
     changes = {
         "data.dataset": "custom",
@@ -147,7 +147,7 @@ def _bare() -> Any:
 
 
 def _trained() -> Any:
-    from mast_plugin.evaluation.recipe import complete
+    from mast_plugin.evaluation.network.recipe import complete
     from mast_plugin.host import load_host
     from mast_plugin.registration import register
 

@@ -1,0 +1,1 @@
+"""The method itself: head, loss, masks, routes and uncertainty; torch alone."""

@@ -1,0 +1,62 @@
+"""What the dimensions outside of each mask must tell: how the two views differ in that type.
+
+N images (a pair of views each), D embedding dimensions, K augmentation types, P numbers of a change
+(:mod:`mast_plugin.views.change`). Source: that predicting how views differ keeps what invariance
+would lose is AugSelf's (Lee et al., NeurIPS 2021), there from the backbone by a network of its own;
+reading it off what a mask leaves out, linearly, is this project's choice, see docs/method.md.
+"""
+
+import torch
+from torch import Tensor
+
+from mast_plugin.core.uncertainty import mean_over_active
+
+LENGTH_FLOOR = 1e-4  # of a squared length: the gradient stays finite where both views are alike
+
+
+def told_change(
+    z1: Tensor, z2: Tensor, outside: Tensor, change_types: Tensor, reader: Tensor, route: Tensor
+) -> Tensor:
+    """Read the change off the difference of the embeddings, outside of each type's mask.
+
+    What is read of a type is brought to the mean squared length one. The term's curvature in the
+    reader is then at most twice the term's weight, whatever D, the masks' level and the embeddings'
+    scale are, so that one learning rate fits every embedding.
+
+    Args:
+        z1: (N, D), embeddings of the first view; of the global batch.
+        z2: (N, D), embeddings of the second view.
+        outside: (K, D), in [0, 1]: how far each type may read a dimension, one minus its mask.
+        change_types: (P,), int64: which of the K types each number belongs to.
+        reader: (P, D), weights.
+        route: (N, K), bool: a type's length is measured on the pairs on which it is active.
+
+    Returns:
+        (N, P), at least float32; exchanging the views changes its sign.
+    """
+    dtype = torch.promote_types(z1.dtype, torch.float32)
+    with torch.autocast(z1.device.type, enabled=False):
+        difference, outside = z1.to(dtype) - z2.to(dtype), outside.to(dtype)
+        squared = mean_over_active(difference.square() @ outside.square().T, route)
+        told = difference @ (outside[change_types] * reader.to(dtype)).T
+        return told / (squared + LENGTH_FLOOR).sqrt()[change_types]
+
+
+def equivariance_term(told: Tensor, change: Tensor, change_types: Tensor, route: Tensor) -> Tensor:
+    """Measure the squared error of what was told.
+
+    Args:
+        told: (N, P), from :func:`told_change`.
+        change: (N, P), in units of its standard deviation.
+        change_types: (P,), int64.
+        route: (N, K), bool: only pairs on which a number's type is active count.
+
+    Returns:
+        Scalar: mean over a number's pairs, then over a type's numbers, then over the types that
+        have any. About 1 where nothing is told, 0 where everything is.
+    """
+    errors = mean_over_active((told - change).square(), route[:, change_types])
+    kinds = torch.arange(route.shape[1], device=route.device)
+    counts = (change_types == kinds[:, None]).sum(dim=1)  # bincount would make a GPU wait
+    share = 1 / (counts[change_types] * (counts > 0).sum())
+    return (errors * share).sum()

@@ -1,0 +1,1 @@
+"""Checkpoints opened: which network, which weights, which view."""

@@ -1,0 +1,1 @@
+"""How features are judged: one file for each protocol."""

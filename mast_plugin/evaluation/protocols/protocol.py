@@ -1,0 +1,251 @@
+"""The protocols by name: what each measures of a network, on which spaces and tasks."""
+
+import inspect
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mast_plugin.core.route import RoutePolicy
+from mast_plugin.evaluation import version
+from mast_plugin.evaluation.features.extraction import evaluating
+from mast_plugin.evaluation.features.space import FeatureSpace
+from mast_plugin.evaluation.features.view import ViewStatistics
+from mast_plugin.evaluation.labels.tasks import Task, TaskTable
+from mast_plugin.evaluation.measurement import Measurement
+from mast_plugin.evaluation.network.network import Network
+from mast_plugin.evaluation.protocols import (
+    accuracy,
+    fewshot,
+    finetune,
+    labelfree,
+    lightning_linear,
+    logistic,
+    neighbour,
+    profile,
+)
+from mast_plugin.loading.image import load_image
+from mast_plugin.views.torchvision import RoutedViews
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is evaluated, and how.
+
+    Attributes:
+        network: opened from a checkpoint.
+        table: images and tasks; its validation split is the test set.
+        spaces: the representations, the backbone first.
+        statistics: the view that a network expects.
+        train: (N, F) features of the backbone.
+        test: (M, F) likewise.
+        device: where to run the backbone.
+        batch_size: images per forward pass.
+        workers: processes that read images.
+        unmirrored: tasks for which left and right matter.
+        masked: protocols that measure the subspaces, too.
+        epochs: of ``lightning-linear`` and ``finetune``; their own defaults where it is silent.
+        seed: of every split, draw and bootstrap.
+    """
+
+    network: Network
+    table: TaskTable
+    spaces: tuple[FeatureSpace, ...]
+    statistics: ViewStatistics
+    train: Tensor
+    test: Tensor
+    device: torch.device
+    batch_size: int = 256
+    workers: int = 0
+    unmirrored: Collection[str] = ()
+    masked: Collection[str] = ()
+    epochs: Mapping[str, int] = field(default_factory=dict)
+    seed: int = 0
+
+    def spaces_of(self, protocol: str) -> tuple[FeatureSpace, ...]:
+        """The spaces that a protocol measures."""
+        return tuple(s for s in self.spaces if s.mask is None or protocol in self.masked)
+
+
+Step = tuple[str, Callable[[], list[Measurement]]]
+"""What is done, for a progress bar, and a call that does it."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How something is measured.
+
+    Attributes:
+        steps: makes the work on a subject, given the protocol's name.
+        version: of the code, see there.
+        measures: every metric that it gives; one that is new has old evaluations made again.
+        settings: the constants that it measures with, as plain values.
+    """
+
+    steps: Callable[[Subject, str], Iterator[Step]]
+    version: int
+    measures: tuple[str, ...] = accuracy.MEASURES
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def definitions(protocols: Collection[str]) -> dict[str, Any]:
+    """What the protocols' numbers depend on beside network, images and options; plain values."""
+    shared = {"loading": version.LOADING, "views": version.VIEWS}
+    listed = {name: protocol for name, protocol in PROTOCOLS.items() if name in protocols}
+    return shared | {
+        name: {
+            "version": protocol.version,
+            "measures": list(protocol.measures),
+            "settings": dict(protocol.settings),
+        }
+        for name, protocol in listed.items()
+    }
+
+
+def steps(subject: Subject, protocols: Collection[str]) -> Iterator[Step]:
+    """The work, in the order of ``PROTOCOLS``, in pieces short enough for a progress bar."""
+    for name, protocol in PROTOCOLS.items():
+        if name in protocols:
+            yield from protocol.steps(subject, name)
+
+
+def _per_task(
+    measure: Callable[..., list[Measurement]], masked: bool, subject: Subject, protocol: str
+) -> Iterator[Step]:
+    for space in subject.spaces_of(protocol):
+        features: list[Tensor] = []  # of one space at a time, made when its first task needs them
+        for task in subject.table.tasks:
+
+            def step(
+                space: FeatureSpace = space,
+                features: list[Tensor] = features,
+                task: Task = task,
+            ) -> list[Measurement]:
+                if not features:
+                    features += [space(subject.train), space(subject.test)]
+                train, test = task.of_train(features[0]), task.of_val(features[1])
+                # A classifier that standardises its features would undo a mask: it is told of it.
+                extra = {"relevance": space.mask} if masked else {}
+                given = (space.name, task.name, train, task.train, test, task.val)
+                with task.named():
+                    return measure(*given, seed=subject.seed, **extra)
+
+            yield f"{protocol} {space.name} {task.name}", step
+
+
+def _label_free(subject: Subject, protocol: str) -> Iterator[Step]:
+    def step() -> list[Measurement]:
+        views = _positive_pairs(subject)
+        rows: list[Measurement] = []
+        for space in subject.spaces_of(protocol):
+            pairs = None if views is None else (space(views[0]), space(views[1]))
+            features = space(subject.test)
+            rows += labelfree.label_free_measurements(
+                space.name, features, pairs, seed=subject.seed
+            )
+        return rows
+
+    yield protocol, step
+
+
+def _positive_pairs(subject: Subject) -> tuple[Tensor, Tensor] | None:
+    """Features of two complete views of test images; ``None`` where the views are not known."""
+    plan = subject.network.plan
+    if plan is None:
+        return None
+    make = RoutedViews(plan, RoutePolicy(full_prob=1.0))
+    network, found = subject.network.backbone.to(subject.device), []
+    with torch.random.fork_rng(devices=[]), evaluating(network), torch.inference_mode():
+        torch.manual_seed(subject.seed)
+        order = torch.randperm(len(subject.table.val_files))[: profile.NUM_IMAGES].tolist()
+        for start in range(0, len(order), subject.batch_size):
+            chosen = order[start : start + subject.batch_size]
+            files = [str(subject.table.val_files[i]) for i in chosen]
+            pairs = [make(load_image(file, subject.statistics.reading))[:2] for file in files]
+            images = torch.stack([view for pair in pairs for view in pair]).to(subject.device)
+            found.append(network(images).flatten(1).float().cpu())
+    features = torch.cat(found)
+    return features[::2].clone(), features[1::2].clone()
+
+
+def _invariance(subject: Subject, protocol: str) -> Iterator[Step]:
+    statistics = subject.statistics
+    every = profile.full_plan(statistics.crop_size, statistics.mean, statistics.std)
+    measure = partial(
+        profile.invariance_profile,
+        subject.network.backbone,
+        subject.table.val_files,
+        subject.network.plan or every,
+        reading=statistics.reading,
+        spaces={space.name: space for space in subject.spaces_of(protocol)[1:]},
+        batch_size=subject.batch_size,
+        device=subject.device,
+        seed=subject.seed,
+    )
+    yield protocol, measure
+
+
+def _lightning_linear(subject: Subject, protocol: str) -> Iterator[Step]:
+    options = lightning_linear.LinearOptions()
+    if protocol in subject.epochs:
+        options = replace(options, epochs=subject.epochs[protocol])
+    # The engine picks its own device.
+    yield from _trained(subject, protocol, lightning_linear.lightning_linear_measurements, options)
+
+
+def _finetune(subject: Subject, protocol: str) -> Iterator[Step]:
+    options = finetune.PROTOCOLS[protocol]
+    if "finetune" in subject.epochs:
+        options = replace(options, epochs=subject.epochs["finetune"])
+    measure = partial(finetune.finetune_measurements, device=subject.device)
+    yield from _trained(subject, protocol, measure, options)
+
+
+def _trained(
+    subject: Subject, protocol: str, measure: Callable[..., list[Measurement]], options: object
+) -> Iterator[Step]:
+    """One step for each task, as each is trained by itself."""
+    for task in subject.table.tasks:
+        step = partial(
+            measure,
+            subject.network.backbone,
+            replace(subject.table, tasks=(task,)),
+            subject.statistics,
+            options,
+            unmirrored=subject.unmirrored,
+            workers=subject.workers,
+            seed=subject.seed,
+        )
+        yield f"{protocol} {task.name}", step
+
+
+def _per_task_protocol(
+    measure: Callable[..., list[Measurement]], number: int, *, masked: bool
+) -> Protocol:
+    """One that a function measures task by task; its constants are the function's defaults."""
+    parameters = inspect.signature(measure).parameters.values()
+    settings = {each.name: each.default for each in parameters if each.default is not each.empty}
+    steps = partial(_per_task, measure, masked)
+    return Protocol(steps, number, settings={**settings, "resamples": accuracy.RESAMPLES})
+
+
+PROTOCOLS: Mapping[str, Protocol] = {
+    "knn": _per_task_protocol(neighbour.knn_measurements, neighbour.VERSION, masked=False),
+    "linear": _per_task_protocol(logistic.linear_measurements, logistic.VERSION, masked=True),
+    "few-shot": _per_task_protocol(fewshot.few_shot_measurements, fewshot.VERSION, masked=True),
+    "label-free": Protocol(_label_free, labelfree.VERSION, labelfree.MEASURES),
+    "invariance": Protocol(_invariance, profile.VERSION, profile.MEASURES),
+    lightning_linear.PROTOCOL: Protocol(
+        _lightning_linear,
+        lightning_linear.VERSION,
+        settings=asdict(lightning_linear.LinearOptions()),
+    ),
+    **{
+        name: Protocol(_finetune, finetune.VERSION, settings=asdict(options))
+        for name, options in finetune.PROTOCOLS.items()
+    },
+}
+"""Every protocol by name."""

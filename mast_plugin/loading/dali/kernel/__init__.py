@@ -1,0 +1,1 @@
+"""One compiled pass over the pixels, for DALI on CPUs."""

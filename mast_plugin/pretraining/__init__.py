@@ -1,0 +1,1 @@
+"""A pretraining run put together: configuration, model, data and trainer."""

@@ -1,0 +1,1 @@
+"""A command while it runs: its folder, its end, what it says, what it goes on from."""

@@ -1,0 +1,1 @@
+"""What can be set: every option, its range and default, and the way to it."""

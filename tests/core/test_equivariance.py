@@ -1,0 +1,239 @@
+"""The equivariance term against its equations, and what it teaches."""
+
+import pytest
+import torch
+
+from mast_plugin import SubspaceHead, mast_loss
+from mast_plugin.core.equivariance import LENGTH_FLOOR, equivariance_term, told_change
+from mast_plugin.errors import ConfigurationError
+
+from .tolerances import TOLERANCE
+
+TYPES = torch.tensor([0, 0, 2])  # type 1 has no numbers
+EXACT = TOLERANCE[torch.float64]
+
+
+def draw(num_images=6, num_dims=5):
+    torch.manual_seed(0)
+    z1, z2 = torch.randn(2, num_images, num_dims, dtype=torch.float64).unbind()
+    masks = torch.rand(3, num_dims, dtype=torch.float64)
+    reader = torch.randn(len(TYPES), num_dims, dtype=torch.float64)
+    change = torch.randn(num_images, len(TYPES), dtype=torch.float64)
+    route = torch.rand(num_images, 3) < 0.5
+    route[0] = False
+    inputs = [each.requires_grad_() for each in (z1, z2, masks, reader)]
+    return inputs, change, route
+
+
+def oracle(z1, z2, masks, reader, change, route):
+    of_type = {}
+    for number, kind in enumerate(TYPES.tolist()):
+        told, squared = [], 0.0
+        pairs = [i for i in range(len(z1)) if route[i, kind]]
+        for i in pairs:
+            read = [(1 - masks[kind, d]) * (z1[i, d] - z2[i, d]) for d in range(z1.shape[1])]
+            told.append(sum(reader[number, d] * each for d, each in enumerate(read)))
+            squared = squared + sum(each**2 for each in read)
+        length = (squared / max(len(pairs), 1) + LENGTH_FLOOR) ** 0.5
+        errors = [(t / length - change[i, number]) ** 2 for t, i in zip(told, pairs, strict=True)]
+        of_type.setdefault(kind, []).append(sum(errors) / max(len(pairs), 1))
+    means = [sum(values) / len(values) for values in of_type.values()]
+    return sum(means) / len(means)
+
+
+def tell(z1, z2, masks, reader, route):
+    return told_change(z1, z2, 1 - masks, TYPES, reader, route)
+
+
+def term(inputs, change, route):
+    return equivariance_term(tell(*inputs, route), change, TYPES, route)
+
+
+def test_term_and_gradient_follow_the_equations():
+    inputs, change, route = draw()
+    actual, expected = term(inputs, change, route), oracle(*inputs, change, route)
+    torch.testing.assert_close(actual, expected, **EXACT)
+    torch.testing.assert_close(
+        torch.autograd.grad(actual, inputs), torch.autograd.grad(expected, inputs), **EXACT
+    )
+
+
+def test_a_type_that_is_active_nowhere_contributes_nothing():
+    inputs, change, route = draw()
+    route[:, 0] = False
+    told = tell(*inputs, route)[:, 2]
+    alone = (told - change[:, 2]).square()[route[:, 2]].mean() / 2
+    torch.testing.assert_close(term(inputs, change, route), alone, **EXACT)
+
+
+def test_exchanging_the_views_exchanges_what_is_told():
+    (z1, z2, masks, reader), _, route = draw()
+    forth, back = (tell(*views, masks, reader, route) for views in ((z1, z2), (z2, z1)))
+    torch.testing.assert_close(forth, -back, **EXACT)
+
+
+def test_what_lies_inside_a_mask_tells_nothing():
+    (z1, z2, masks, reader), _, route = draw()
+    assert not tell(z1, z2, torch.ones_like(masks), reader, route).any()
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 1e3])
+@pytest.mark.parametrize("num_dims", [4, 64, 1024])
+def test_what_is_read_has_the_mean_squared_length_one(num_dims, scale):
+    torch.manual_seed(0)
+    z1, z2 = scale * torch.randn(2, 32, num_dims, dtype=torch.float64)
+    outside, route = torch.rand(3, num_dims), torch.rand(32, 3) < 0.5
+    reader = torch.eye(num_dims, dtype=torch.float64)  # so that all that is read is told
+    types = torch.full((num_dims,), 2)
+    told = told_change(z1, z2, outside, types, reader, route)[route[:, 2]]
+    mean = told.square().sum(dim=1).mean()
+    torch.testing.assert_close(mean, torch.ones_like(mean), rtol=0.03, atol=0)
+
+
+OPTIMIZERS = {
+    "sgd": lambda parameters: torch.optim.SGD(parameters, 0.3, momentum=0.9),
+    "adamw": lambda parameters: torch.optim.AdamW(parameters, 0.004),
+}
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("num_dims", [128, 2048, 8192])
+def test_one_rate_fits_every_embedding(num_dims, optimizer):
+    """Views that differ in one common direction: the steepest case, at the recipes' rates."""
+    torch.manual_seed(0)
+    change, route = torch.randn(64, len(TYPES)), torch.ones(64, 3, dtype=torch.bool)
+    z1 = torch.randn(64, num_dims)
+    z2 = z1 - change[:, :1] * torch.randn(num_dims).sign() - 0.3 * torch.randn(64, num_dims)
+    reader = torch.nn.Parameter(torch.randn(len(TYPES), num_dims) / num_dims**0.5)
+    outside, steps = torch.full((3, num_dims), 0.1), OPTIMIZERS[optimizer]([reader])
+    terms = []
+    for _ in range(60):
+        told = told_change(z1, z2, outside, TYPES, reader, route)
+        terms.append(equivariance_term(told, change, TYPES, route))
+        steps.zero_grad()
+        (8.0 * terms[-1]).backward()
+        steps.step()
+    terms = torch.stack(terms).detach()
+    assert terms.max() < 4
+    assert terms[-1] < 0.8 * terms[0]
+
+
+def test_views_that_are_alike_have_a_finite_gradient():
+    (z1, _, masks, reader), change, route = draw()
+    value = term([z1, z1, masks, reader], change, route)
+    gradients = torch.autograd.grad(value, [z1, masks, reader])
+    assert all(each.isfinite().all() for each in gradients)
+
+
+def test_told_in_float32_under_autocast():
+    (z1, z2, masks, reader), _, route = draw()
+    single = [each.detach().float() for each in (z1, z2, masks, reader)]
+    with torch.autocast("cpu", torch.bfloat16):
+        told = tell(single[0].bfloat16(), single[1].bfloat16(), *single[2:], route)
+    assert told.dtype == torch.float32
+    expected = tell(z1, z2, masks, reader, route).float()
+    torch.testing.assert_close(told, expected, **TOLERANCE[torch.bfloat16])
+
+
+def make_head(**options):
+    torch.manual_seed(0)
+    sizes = {"features_dim": 4, "hidden_dim": 4, "embedding_dim": 5, "num_types": 3}
+    return SubspaceHead(**sizes, change_types=TYPES.tolist(), **options)
+
+
+def test_the_head_reads_outside_of_its_masks():
+    head = make_head()
+    z1, z2 = torch.randn(2, 6, 5).unbind()
+    route = torch.rand(6, 3) < 0.5
+    expected = tell(z1, z2, head.masks, head.reader.weight, route)
+    torch.testing.assert_close(head.told_change(z1, z2, route), expected)
+
+
+def test_without_masks_the_head_reads_the_whole_embedding():
+    head = make_head(masks="none")
+    z1, z2 = torch.randn(2, 6, 5).unbind()
+    route = torch.ones(6, 3, dtype=torch.bool)
+    told = head.told_change(z1, z2, route)
+    length = (z1 - z2).square().sum(dim=1).mean().sqrt()
+    torch.testing.assert_close(told, (z1 - z2) @ head.reader.weight.T / length, rtol=1e-4, atol=0)
+
+
+def test_a_head_without_changes_tells_none():
+    head = SubspaceHead(features_dim=4, hidden_dim=4, embedding_dim=5, num_types=3)
+    route = torch.ones(6, 3, dtype=torch.bool)
+    assert head.told_change(torch.randn(6, 5), torch.randn(6, 5), route) is None
+    assert not any("reader" in name for name in head.state_dict())
+
+
+def test_the_head_refuses_a_type_that_it_does_not_have():
+    with pytest.raises(ConfigurationError, match=r"\[0, 3\).*\[3\]"):
+        SubspaceHead(features_dim=4, hidden_dim=4, embedding_dim=5, num_types=3, change_types=[3])
+
+
+def test_training_pushes_what_tells_a_type_out_of_its_mask():
+    """One dimension differs by exactly what type 0 did; its mask lets go of that one alone."""
+    torch.manual_seed(0)
+    head = make_head(subspace_share=0.8, mask_spread=0.1)
+    optimizer = torch.optim.Adam([head.mask_logits, head.reader.weight], 0.05)
+    route = torch.ones(64, 3, dtype=torch.bool)
+    for _ in range(200):
+        change = torch.randn(64, 3)
+        z1 = torch.randn(64, 5)
+        z2 = z1.clone()
+        z2[:, 1] -= change[:, :2].mean(1)
+        loss = mast_loss(
+            z1,
+            z2,
+            masks=head.masks,
+            route=route,
+            told=head.told_change(z1, z2, route),
+            change=change,
+            change_types=TYPES,
+            subspace_share=0.8,
+        ).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    masks = head.masks.detach()
+    assert masks[0].argmin() == 1
+    assert masks[0, 1] < masks[0, [0, 2, 3, 4]].min() - 0.3
+
+
+def options_of(told=(6, 3), change=(6, 3), types=TYPES):
+    torch.manual_seed(0)
+    return {
+        "masks": torch.rand(3, 5),
+        "route": torch.ones(6, 3, dtype=torch.bool),
+        "told": None if told is None else torch.randn(told),
+        "change": None if change is None else torch.randn(change),
+        "change_types": types,
+    }
+
+
+def test_the_loss_adds_the_term_with_its_weight():
+    z1, z2 = torch.randn(2, 6, 5).unbind()
+    options = options_of()
+    terms = mast_loss(z1, z2, **options, equivariance_weight=3.0)
+    without = mast_loss(z1, z2, **options_of(None, None, None))
+    told, change = options["told"], options["change"]
+    expected = equivariance_term(told, change, TYPES, options["route"])
+    torch.testing.assert_close(terms.equivariance, expected)
+    torch.testing.assert_close(terms.loss, without.loss + 3 * expected)
+    assert without.equivariance == 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"told": None}, "go together"),
+        ({"types": None}, "go together"),
+        ({"told": (6, 2)}, r"told must be \(6, 3\), got \(6, 2\)"),
+        ({"change": (5, 3)}, r"change must be \(6, 3\), got \(5, 3\)"),
+        ({"types": TYPES.float()}, r"int64, got \(3,\) torch.float32"),
+        ({"types": TYPES[:0]}, r"P >= 1.*got \(0,\)"),
+    ],
+)
+def test_what_does_not_fit_is_refused(wrong, message):
+    z1, z2 = torch.randn(2, 6, 5).unbind()
+    with pytest.raises(ConfigurationError, match=message):
+        mast_loss(z1, z2, **options_of(**wrong))
