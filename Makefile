@@ -1,7 +1,8 @@
 # make demo    sets up .venv and pretrains MAST on the embedded dataset
 # make compare sets up .venv and compares MAST with SimCLR and VICReg on the embedded dataset
 # make test    sets up .venv and runs the tests
-# make lint    formatting, lint and types
+# make lint    formatting, lint, types and which room may import from which
+# make options writes the shipped files that list every option, from their declarations
 # make host    solo-learn's own scripts on MAST's checkpoints; SOLO_LEARN=path of its main branch
 # make readme  README's installation lines in fresh environments; SOLO_LEARN likewise
 
@@ -10,7 +11,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo compare test lint host readme clean
+.PHONY: demo compare test lint options host readme clean
 
 demo: $(INSTALLED)
 	$(VENV)/bin/python main_pretrain.py --config-name mast.yaml
@@ -26,6 +27,9 @@ lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+options: $(INSTALLED)
+	$(VENV)/bin/python -m mast_plugin.setting.reference
 
 # MAINLINE is an environment with solo-learn's main branch: see README.
 MAINLINE ?= python3

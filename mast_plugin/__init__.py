@@ -11,13 +11,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mast_plugin.core.head import SubspaceHead
     from mast_plugin.core.loss import MASTTerms, mast_loss, pair_weights
+    from mast_plugin.core.options import LossOptions
     from mast_plugin.core.route import RoutePolicy
     from mast_plugin.registration import register
 
 __version__ = "0.1.0"
-__all__ = ["MASTTerms", "RoutePolicy", "SubspaceHead", "mast_loss", "pair_weights", "register"]
+__all__ = [
+    "LossOptions",
+    "MASTTerms",
+    "RoutePolicy",
+    "SubspaceHead",
+    "mast_loss",
+    "pair_weights",
+    "register",
+]
 
 _HOMES = {
+    "LossOptions": "core.options",
     "MASTTerms": "core.loss",
     "RoutePolicy": "core.route",
     "SubspaceHead": "core.head",

@@ -193,9 +193,9 @@ class MAST(_host.Method):  # type: ignore[misc, name-defined]
         log_variance = self.head.log_variance(*feats)
         z1, z2 = map(gather, z)
         told = self.head.told_change(z1, z2, route)
-        given = self.options.of_loss
+        given = {}
         if told is not None:
-            given |= {"told": told, "change": gather(change)}
+            given = {"told": told, "change": gather(change)}
             given["change_types"] = self.head.change_types
         return mast_loss(
             z1,
@@ -203,6 +203,7 @@ class MAST(_host.Method):  # type: ignore[misc, name-defined]
             masks=self.head.masks,
             route=route,
             log_variance=None if log_variance is None else gather(log_variance),
+            options=self.options.of_loss,
             **given,
         )
 

@@ -13,9 +13,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
+from mast_plugin.check import SECTION, TEXT
 from mast_plugin.errors import ConfigurationError, shown
 from mast_plugin.files.document import first_line
-from mast_plugin.setting.check import SECTION, TEXT
 from mast_plugin.setting.configuration import absolute_config_path, shipped_directory
 
 _FALLBACK = "vicreg"

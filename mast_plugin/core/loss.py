@@ -20,7 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mast_plugin.core.equivariance import equivariance_term
-from mast_plugin.core.loss_check import check_change, check_options, check_tensors
+from mast_plugin.core.loss_check import check_change, check_tensors
+from mast_plugin.core.options import LossOptions
 from mast_plugin.core.uncertainty import mean_over_active, relative_weights, uncertainty_term
 
 STD_EPSILON = 1e-4  # added to the variance under the root, as in VICReg
@@ -57,6 +58,7 @@ class MASTTerms(NamedTuple):
     type_log_variance: Tensor
 
 
+USUAL = LossOptions()
 SCALARS = tuple(name for name in MASTTerms._fields if not name.startswith("type_"))
 """The loss and its terms, without what is told of each type."""
 
@@ -151,15 +153,7 @@ def mast_loss(
     told: Tensor | None = None,
     change: Tensor | None = None,
     change_types: Tensor | None = None,
-    invariance_weight: float = 10.0,
-    variance_weight: float = 25.0,
-    covariance_weight: float = 1.0,
-    capacity_weight: float = 10.0,
-    uncertainty_weight: float = 1.0,
-    equivariance_weight: float = 8.0,
-    subspace_share: float = 0.9,
-    regulariser_mix: float = 0.5,
-    weight_bounds: tuple[float, float] = (0.8, 1.25),
+    options: LossOptions = USUAL,
 ) -> MASTTerms:
     """Compute MAST's loss over a batch of pairs (the global one: gather over ranks before).
 
@@ -176,29 +170,17 @@ def mast_loss(
             neither of the next two, switches equivariance off.
         change: c (N, P), see :mod:`mast_plugin.views.change`.
         change_types: (P,), int64, in [0, K): the type of each of its numbers.
-        invariance_weight: Weight of the invariance term.
-        variance_weight: Weight of the variance term.
-        covariance_weight: Weight of the covariance term.
-        capacity_weight: Weight of the capacity term.
-        uncertainty_weight: Weight of the likelihood, which trains the log-variances only.
-        equivariance_weight: Weight of the equivariance term.
-        subspace_share: rho, in (0, 1]: the mean mask that the capacity term asks for.
-        regulariser_mix: a, in [0, 1]: see :func:`regulariser_weights`.
-        weight_bounds: (low, high), 0 < low <= high: see :mod:`mast_plugin.core.uncertainty`.
+        options: weights of the terms, and how they are measured.
 
     Returns:
         The weighted sum and its components.
 
     Raises:
-        ConfigurationError: A shape, a dtype or an option is not as above. Values are not checked:
-            that would make a GPU wait.
-
-    Source: the weights of variance and covariance are VICReg's, whose invariance weighs 25; the
-    rest is this project's choice.
+        ConfigurationError: A shape or a dtype is not as above. Values are not checked: that would
+            make a GPU wait.
     """
     check_tensors(z1, z2, masks, route, log_variance)
     check_change(told, change, change_types, route)
-    check_options(subspace_share, regulariser_mix, weight_bounds)
     dtype = torch.promote_types(z1.dtype, torch.float32)
     with torch.autocast(z1.device.type, enabled=False):
         z1, z2, masks = z1.to(dtype), z2.to(dtype), masks.to(dtype)
@@ -209,24 +191,25 @@ def mast_loss(
             type_log_variance = error.new_zeros(len(masks))
         else:
             log_variance = log_variance.to(dtype)
-            invariance = (relative_weights(log_variance, route, weight_bounds) * error).mean()
+            bounds = (options.min_pair_weight, options.max_pair_weight)
+            invariance = (relative_weights(log_variance, route, bounds) * error).mean()
             uncertainty = uncertainty_term(error, log_variance, route)
             type_log_variance = mean_over_active(log_variance.detach(), route)
-        weight = regulariser_weights(weights, regulariser_mix)
+        weight = regulariser_weights(weights, options.regulariser_mix)
         variance1, covariance1 = variance_and_covariance(z1, weight)
         variance2, covariance2 = variance_and_covariance(z2, weight)
         variance, covariance = variance1 + variance2, covariance1 + covariance2
-        capacity = capacity_term(masks, subspace_share)
+        capacity = capacity_term(masks, options.subspace_share)
         equivariance = error.new_zeros(())
         if told is not None and change is not None and change_types is not None:
             equivariance = equivariance_term(told.to(dtype), change.to(dtype), change_types, route)
         loss = (
-            invariance_weight * invariance
-            + variance_weight * variance
-            + covariance_weight * covariance
-            + capacity_weight * capacity
-            + uncertainty_weight * uncertainty
-            + equivariance_weight * equivariance
+            options.invariance_weight * invariance
+            + options.variance_weight * variance
+            + options.covariance_weight * covariance
+            + options.capacity_weight * capacity
+            + options.uncertainty_weight * uncertainty
+            + options.equivariance_weight * equivariance
         )
         type_error = mean_over_active(error.detach().unsqueeze(1), route)
     return MASTTerms(

@@ -1,7 +1,5 @@
 """What the loss refuses to compute from; values are not looked at, or a GPU would have to wait."""
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -49,13 +47,3 @@ def check_change(
     for name, tensor in (("told", told), ("change", change)):
         if tensor.shape != shape:
             raise ConfigurationError(f"{name} must be {shape}, got {tuple(tensor.shape)}")
-
-
-def check_options(share: float, mix: float, bounds: tuple[float, float]) -> None:
-    """Refuse options out of range."""
-    if not 0 < share <= 1:
-        raise ConfigurationError(f"subspace_share must be in (0, 1], got {share}")
-    if not 0 <= mix <= 1:
-        raise ConfigurationError(f"regulariser_mix must be in [0, 1], got {mix}")
-    if not 0 < bounds[0] <= bounds[1] < math.inf:
-        raise ConfigurationError(f"weight_bounds must be 0 < low <= high, got {bounds}")

@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from inspect import signature
 from typing import Any, get_args
 
+from mast_plugin.check import FLAG, number, one_of, open_interval, whole
 from mast_plugin.core.head import MaskMode
-from mast_plugin.core.loss import mast_loss
 from mast_plugin.core.route import RoutePolicy
-from mast_plugin.errors import ConfigurationError, shown
+from mast_plugin.errors import ConfigurationError
+from mast_plugin.option import check_all, option, rules
 
-_OF_LOSS = set(signature(mast_loss).parameters) - {"masks"}  # there: the masks themselves
+_SHARE = number(0, 1)
+_WEIGHT = number(0)
+_WIDTH = whole(1, 1 << 16)
 
 _VICREG = {
     "sim_loss_weight": "invariance_weight",
@@ -21,55 +23,101 @@ _VICREG = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class MASTOptions:
+class LossOptions:
+    """What :func:`~mast_plugin.core.loss.mast_loss` weighs its terms by; see docs/method.md.
+
+    Source: the weights of variance and covariance are VICReg's, whose invariance weighs 25; the
+    rest is this project's choice.
+
+    Raises:
+        ConfigurationError: for a value out of range; the message names the option and its range.
+    """
+
+    invariance_weight: float = option(
+        10.0,
+        _WEIGHT,
+        "Of the distance between a pair's views inside of its types' masks; VICReg's is 25.",
+    )
+    variance_weight: float = option(
+        25.0, _WEIGHT, "Of keeping every dimension's standard deviation at one."
+    )
+    covariance_weight: float = option(1.0, _WEIGHT, "Of keeping dimensions from saying the same.")
+    capacity_weight: float = option(
+        10.0, _WEIGHT, "Of holding each learned mask's mean at subspace_share."
+    )
+    uncertainty_weight: float = option(
+        1.0, _WEIGHT, "Of fitting the uncertainty to the pairs' errors; it moves nothing else."
+    )
+    equivariance_weight: float = option(
+        8.0,
+        _WEIGHT,
+        "Of telling each type's change from outside its mask (without masks, from everywhere).",
+    )
+    subspace_share: float = option(
+        0.9,
+        open_interval(0, 1),
+        "rho in (0, 1), the share of the dimensions that each subspace is held at.",
+    )
+    regulariser_mix: float = option(
+        0.5,
+        _SHARE,
+        "a in [0, 1], how far variance and covariance follow the masks instead of all dimensions.",
+    )
+    min_pair_weight: float = option(
+        0.8,
+        open_interval(0, 1) | number(1, 1),
+        "Least weight of a pair, before the batch's weights are rescaled to mean one.",
+    )
+    max_pair_weight: float = option(1.25, number(1), "Largest weight of a pair, likewise.")
+
+    def __post_init__(self) -> None:
+        """Check the ranges, and make floats of whole numbers."""
+        for name, rule in rules(type(self)).items():
+            value = getattr(self, name)
+            rule.check(name, value)
+            if isinstance(value, int) and isinstance(getattr(type(self), name), float):
+                object.__setattr__(self, name, float(value))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MASTOptions(LossOptions):
     """Options of the method; the symbols are those of docs/method.md.
 
     Raises:
         ConfigurationError: for a value out of range; the message names the option and its range.
     """
 
-    proj_hidden_dim: int = 2048
-    """Width of the projector's two hidden layers."""
-    proj_output_dim: int = 2048
-    """D, dimensions of the embedding that the masks divide."""
-
-    masks: MaskMode = "learned"
-    """``learned``; ``fixed``: random and never learned; ``none``: all ones (an ablation)."""
-    subspace_share: float = 0.9
-    """rho in (0, 1), the share of the dimensions that each subspace is held at."""
-    mask_spread: float = 1.0
-    """Standard deviation of the mask logits at the start; 0 starts all subspaces equal."""
-    mask_lr: float = 0.01
-    """Rate of the mask logits: absolute, scheduled, neither decayed nor scaled by LARS."""
-
-    uncertainty: bool = True
-    """Whether pairs are weighed by a learned uncertainty."""
-    uncertainty_lr: float = 0.001
-    """Rate of the uncertainty head: absolute, scheduled, neither decayed nor scaled by LARS."""
-    min_pair_weight: float = 0.8
-    """Least weight of a pair, before the batch's weights are rescaled to mean one."""
-    max_pair_weight: float = 1.25
-    """Largest weight of a pair, likewise."""
-
-    full_route_prob: float = 0.8
-    """p_full, the probability that every augmentation type is active on a pair."""
-    active_prob: float = 0.7
-    """p_active, the probability of each type on the other pairs."""
-
-    invariance_weight: float = 10.0
-    """Of the distance between a pair's views inside of its types' masks; VICReg's is 25."""
-    variance_weight: float = 25.0
-    """Of keeping every dimension's standard deviation at one."""
-    covariance_weight: float = 1.0
-    """Of keeping dimensions from saying the same."""
-    capacity_weight: float = 10.0
-    """Of holding each learned mask's mean at subspace_share."""
-    uncertainty_weight: float = 1.0
-    """Of fitting the uncertainty to the pairs' errors; it moves nothing else."""
-    equivariance_weight: float = 8.0
-    """Of telling each type's change from outside its mask (without masks, from everywhere)."""
-    regulariser_mix: float = 0.5
-    """a in [0, 1], how far variance and covariance follow the masks instead of all dimensions."""
+    proj_hidden_dim: int = option(2048, _WIDTH, "Width of the projector's two hidden layers.")
+    proj_output_dim: int = option(
+        2048, _WIDTH, "D, dimensions of the embedding that the masks divide."
+    )
+    masks: MaskMode = option(
+        "learned",
+        one_of(*get_args(MaskMode)),
+        "learned; fixed: random and never learned; none: all ones (an ablation).",
+    )
+    mask_spread: float = option(
+        1.0,
+        _WEIGHT,
+        "Standard deviation of the mask logits at the start; 0 starts all subspaces equal.",
+    )
+    mask_lr: float = option(
+        0.01,
+        _WEIGHT,
+        "Rate of the mask logits: absolute, scheduled, neither decayed nor scaled by LARS.",
+    )
+    uncertainty: bool = option(True, FLAG, "Whether pairs are weighed by a learned uncertainty.")
+    uncertainty_lr: float = option(
+        0.001,
+        _WEIGHT,
+        "Rate of the uncertainty head: absolute, scheduled, neither decayed nor scaled by LARS.",
+    )
+    full_route_prob: float = option(
+        0.8, _SHARE, "p_full, the probability that every augmentation type is active on a pair."
+    )
+    active_prob: float = option(
+        0.7, _SHARE, "p_active, the probability of each type on the other pairs."
+    )
 
     @classmethod
     def parse(cls, method_kwargs: Mapping[str, Any]) -> "MASTOptions":
@@ -90,7 +138,8 @@ class MASTOptions:
                 f"method_kwargs.{unknown[0]} is not an option of mast; its options are "
                 f"{', '.join(names)}"
             )
-        return cls(**{name: _typed(cls, name, value) for name, value in method_kwargs.items()})
+        check_all({"method_kwargs": method_kwargs}, rules(cls, "method_kwargs."))
+        return cls(**method_kwargs)
 
     @property
     def routes(self) -> RoutePolicy:
@@ -98,34 +147,12 @@ class MASTOptions:
         return RoutePolicy(self.full_route_prob, self.active_prob)
 
     @property
-    def of_loss(self) -> dict[str, Any]:
-        """Keyword arguments of :func:`~mast_plugin.core.loss.mast_loss`.
-
-        Every option that has the name of an argument is one, so that none is forgotten.
-        """
-        found = {name: value for name, value in asdict(self).items() if name in _OF_LOSS}
+    def of_loss(self) -> LossOptions:
+        """The part that the loss reads; masks that cannot move are asked for no size."""
+        given = asdict(self)
         if self.masks != "learned":
-            found["capacity_weight"] = 0.0  # masks that cannot move are asked for no size
-        return {**found, "weight_bounds": (self.min_pair_weight, self.max_pair_weight)}
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        if self.masks not in get_args(MaskMode):
-            raise _refusal("masks", self.masks, f"one of {', '.join(get_args(MaskMode))}")
-        for name in ("proj_hidden_dim", "proj_output_dim"):
-            if not 1 <= getattr(self, name) <= 1 << 16:
-                raise _refusal(name, getattr(self, name), f"at least 1 and at most {1 << 16}")
-        for name in ("full_route_prob", "active_prob", "regulariser_mix"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise _refusal(name, getattr(self, name), "in [0, 1]")
-        if not 0.0 < self.subspace_share < 1.0:
-            raise _refusal("subspace_share", self.subspace_share, "in (0, 1)")
-        if not 0.0 < self.min_pair_weight <= 1.0 <= self.max_pair_weight:
-            bounds = (self.min_pair_weight, self.max_pair_weight)
-            raise _refusal("min_pair_weight, max_pair_weight", bounds, "on both sides of 1")
-        for name, value in asdict(self).items():
-            if name.endswith(("_weight", "_lr", "_spread")) and not 0.0 <= value < float("inf"):
-                raise _refusal(name, value, "finite and not negative")
+            given["capacity_weight"] = 0.0
+        return LossOptions(**{field.name: given[field.name] for field in fields(LossOptions)})
 
 
 def taken_over(method_kwargs: Mapping[str, Any]) -> str:
@@ -133,24 +160,3 @@ def taken_over(method_kwargs: Mapping[str, Any]) -> str:
     found = [name for name in _VICREG if name in method_kwargs]
     pairs = [f"{name}={method_kwargs[name]} as {_VICREG[name]}" for name in found]
     return f"method_kwargs of VICReg are taken over: {', '.join(pairs)}" if pairs else ""
-
-
-def _typed(cls: type[MASTOptions], name: str, value: Any) -> Any:
-    """Return the value in the type of the option's default; whole numbers pass for floats."""
-    expected = type(getattr(cls, name))
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if expected is float and is_number and abs(value) < 1e300:  # NaN fails it, too
-        return float(value)
-    if isinstance(value, expected) and isinstance(value, bool) == (expected is bool):
-        return value
-    raise _refusal(
-        name,
-        value,
-        {int: "a whole number", float: "a finite number"}.get(
-            expected, "true or false" if expected is bool else "a word"
-        ),
-    )
-
-
-def _refusal(name: str, value: Any, wanted: str) -> ConfigurationError:
-    return ConfigurationError(f"method_kwargs.{name} is {shown(value)}; it must be {wanted}")

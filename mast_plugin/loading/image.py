@@ -11,10 +11,10 @@ from typing import IO, Any, TypeVar
 from PIL import Image, UnidentifiedImageError
 from torchvision.datasets.folder import IMG_EXTENSIONS as KNOWN_SUFFIXES
 
+from mast_plugin.check import FLAG, NULL, whole
 from mast_plugin.errors import DataError
 from mast_plugin.files.document import first_line
 from mast_plugin.loading.pixel import PixelError, rgb_of
-from mast_plugin.setting.check import FLAG, NULL, whole
 
 # Of odd descriptions beside the pixels, by files that Pillow does not name; what is too large is
 # refused below.

@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mast_plugin.check import is_path
 from mast_plugin.errors import DataError, shown
 from mast_plugin.files.document import first_line
 from mast_plugin.loading.collection import Collection
 from mast_plugin.loading.image import AS_SHOWN, Reading
 from mast_plugin.loading.listed import ListedImages
-from mast_plugin.setting.check import is_path
 
 MAX_CLASSES = 100_000
 """Of labels that are numbers: the online classifier has a row for each up to the largest."""

@@ -13,16 +13,16 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 
-from mast_plugin.setting.schema import COMPARISON, EVALUATION, PRETRAINING
+from mast_plugin.option import declared
+from mast_plugin.setting.evaluation_schema import Comparison, Evaluation
+from mast_plugin.setting.pretraining_schema import Pretraining
 
+_OPTIONS = [each for kind in (Pretraining, Evaluation, Comparison) for each in declared(kind)]
 PATHS = frozenset(
-    key
-    for rules in (PRETRAINING, EVALUATION, COMPARISON)
-    for key, rule in rules.items()
-    if rule.wanted.startswith("a path")
+    each.key for each in _OPTIONS if each.rule is not None and each.rule.wanted.startswith("a path")
 )
 """Options whose values are paths."""
-_KEYS = frozenset(key for rules in (PRETRAINING, EVALUATION, COMPARISON) for key in rules)
+_KEYS = frozenset(each.key for each in _OPTIONS)
 
 _OPTION = re.compile(r"(\+{0,2}[^\s=~+-][^=]*)=(.*)", re.DOTALL)
 _PLAIN_KEY = re.compile(r"[A-Za-z_][\w.-]*")

@@ -11,16 +11,18 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from mast_plugin.check import LOADING_OPTIONS, refuse_loading, refuse_unprintable
 from mast_plugin.errors import ConfigurationError, DataError, shown
 from mast_plugin.files.document import first_line, refuse_boundless
+from mast_plugin.option import check_all, defaults, rules
 from mast_plugin.setting.backbone import fitted
-from mast_plugin.setting.check import LOADING_OPTIONS, refuse_loading, refuse_unprintable
+from mast_plugin.setting.evaluation_schema import Comparison, Evaluation
 from mast_plugin.setting.optimizer import completed
-from mast_plugin.setting.schema import COMPARISON, EVALUATION, PRETRAINING, TRAINER, check_all
+from mast_plugin.setting.pretraining_schema import TRAINER, Pretraining
 from mast_plugin.setting.view_size import resized
 
 _FREE_FORM = ("method_kwargs", "kwargs")
-_STAGES = {"evaluate": EVALUATION, "compare": COMPARISON}
+_STAGES = {"evaluate": Evaluation, "compare": Comparison}
 _CLOSED = ("backbone", "view", "epochs")
 """Sections of an evaluation whose keys are all known."""
 
@@ -45,9 +47,21 @@ def shipped_recipes() -> list[str]:
     """Names of the shipped recipes of pretraining, as ``--config-name`` takes them."""
     root = shipped_directory()
     names = [path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.yaml")]
-    parts = ("base", "recipe", "method_kwargs", "augmentations")  # what recipes are made of
+    parts = (
+        "base",
+        "recipe",
+        "shared",
+        "method_kwargs",
+        "augmentations",
+    )  # what recipes are made of
     recipes = [name for name in names if not set(name.split("/")) & set(parts)]
     return sorted(recipes, key=lambda name: (name.count("/"), name))
+
+
+def shipped_variants() -> dict[str, Any]:
+    """What a name in ``methods`` of a comparison stands for."""
+    found = plain(OmegaConf.load(shipped_directory("evaluate") / "variants.yaml"))
+    return dict(found["variants"])
 
 
 def evaluation_options(cfg: DictConfig, name: str) -> dict[str, Any]:
@@ -63,8 +77,9 @@ def evaluation_options(cfg: DictConfig, name: str) -> dict[str, Any]:
     Raises:
         ConfigurationError: an option that there is not, or one that is not what it must be.
     """
-    base = plain(OmegaConf.load(shipped_directory("evaluate") / f"{name}.yaml"))
-    options = {key: value for key, value in base.items() if key not in ("hydra", "defaults")}
+    options = defaults(_STAGES[name])
+    if name == "compare":
+        options["variants"] = shipped_variants()
     for key, value in _interpolated(cfg).items():
         if key not in options:
             raise ConfigurationError(
@@ -79,7 +94,7 @@ def evaluation_options(cfg: DictConfig, name: str) -> dict[str, Any]:
                 f"{', '.join(sorted(default))}"
             )
         options[key] = {**default, **value} if merges else value
-    check_all(options, _STAGES[name])
+    check_all(options, rules(_STAGES[name]))
     _refuse_missing(OmegaConf.create(options))
     given_kwargs = options.get("backbone", {}).get("kwargs", {})
     refuse_loading(given_kwargs, "backbone.kwargs", "checkpoint=PATH")
@@ -139,10 +154,9 @@ def resolve(cfg: DictConfig) -> DictConfig:
         ConfigurationError: something is missing, unknown or impossible.
     """
     given = _interpolated(cfg)
-    base = OmegaConf.load(shipped_directory() / "base.yaml")
-    assert isinstance(base, DictConfig)
-    _refuse_unknown(given, plain(base), "")
-    check_all(given, {**PRETRAINING, **TRAINER})
+    base = defaults(Pretraining)
+    _refuse_unknown(given, base, "")
+    check_all(given, {**rules(Pretraining), **TRAINER})
     given_kwargs = given.get("backbone", {}).get("kwargs", {})
     refuse_loading(given_kwargs, "backbone.kwargs", "init_from=PATH")
     complete = OmegaConf.merge(base, given)

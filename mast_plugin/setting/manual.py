@@ -1,23 +1,14 @@
-"""``--help``: a page for people, made of the configuration files that define the options.
+"""``--help``: a page for people, made of the declarations of the options."""
 
-Nothing about an option is written here: names, defaults and comments are those of ``base.yaml``,
-``evaluate.yaml`` and ``compare.yaml``, and of :class:`~mast_plugin.core.options.MASTOptions`.
-"""
-
-import ast
-import inspect
-import json
-import re
 import textwrap
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable
 
-from mast_plugin.setting.configuration import shipped_directory, shipped_recipes
+from mast_plugin.option import Option, as_text, declared
+from mast_plugin.setting.configuration import shipped_recipes, shipped_variants
+from mast_plugin.setting.evaluation_schema import Comparison, Evaluation
+from mast_plugin.setting.pretraining_schema import Pretraining
 
 _WIDTH, _COLUMN = 100, 36
-_KEY = re.compile(r"( *)([\w.-]+):(?: +([^#]*?))?(?: *# (.*))?")
-_NOTE = re.compile(r" +# (.*)")
-_NOT_OPTIONS = ("defaults", "hydra")
 _ENDING = """\
 Lists are typed as [a,b], sections as {key: value}, and paths as they are. With -m, values that are
 separated by commas are run one after the other. --cfg job prints the complete configuration without
@@ -40,17 +31,15 @@ default. After its third step a run says how long it will take; on a CPU, begin 
 crop_size=64."""
 
 _PAGES = {
-    "mast-pretrain": ("pretrain", "base", _PRETRAIN),
+    "mast-pretrain": (Pretraining, _PRETRAIN),
     "mast-evaluate": (
-        "evaluate",
-        "evaluate",
+        Evaluation,
         "mast-evaluate measures what a pretrained backbone is worth on labelled images.\n\n"
         "  mast-evaluate checkpoint=trained_models/mast/.../....ckpt dataset=/data/flowers\n"
         "  mast-evaluate checkpoint=resnet50.pth backbone.name=resnet50 dataset=/data/flowers",
     ),
     "mast-compare": (
-        "evaluate",
-        "compare",
+        Comparison,
         "mast-compare pretrains several methods by one protocol, and compares what they are worth."
         "\n\n  mast-compare methods=[simclr,vicreg,mast] seeds=[0,1,2]\n"
         "  mast-compare recipes=scripts/pretrain/custom dataset=/data/flowers \\\n"
@@ -65,17 +54,16 @@ def page(program: str) -> str:
     Args:
         program: ``mast-pretrain``, ``mast-evaluate`` or ``mast-compare``.
     """
-    stage, name, introduction = _PAGES[program]
-    introduction = introduction.replace("{recipes}", _recipes())
-    options = [_row(*each) for each in _options(shipped_directory(stage) / f"{name}.yaml")]
+    kind, introduction = _PAGES[program]
     parts = [
-        introduction,
+        introduction.replace("{recipes}", _recipes()),
         "Options, as key=value with their defaults:",
-        "\n".join(options).rstrip(),
+        _rows(declared(kind)),
     ]
-    if name == "base":
-        own = [_row(f"  method_kwargs.{key}", value, note) for key, value, note in _of_the_method()]
-        parts += ["MAST's own options:", "\n".join(own)]
+    if kind is Pretraining:
+        from mast_plugin.core.options import MASTOptions
+
+        parts += ["MAST's own options:", _rows(declared(MASTOptions, "method_kwargs."))]
     return "\n\n".join([*parts, _ENDING])
 
 
@@ -84,44 +72,23 @@ def _recipes() -> str:
     return text.replace("\n", "\n  ")
 
 
-def _options(path: Path) -> Iterator[tuple[str, str, str]]:
-    """Key with its indentation, default and comment of every option that a file defines."""
-    rows: list[list[str]] = []
-    sections: list[str] = []
-    variants: list[str] = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        found = _KEY.fullmatch(line)
-        note = _NOTE.fullmatch(line)
-        if found and found[2] in _NOT_OPTIONS and not found[1]:
-            break
-        if found:
-            sections = [*sections[: len(found[1]) // 2], found[2]]
-        if "variants" in sections[:1]:  # a list of names is enough of them
-            variants += sections[1:] if found and len(sections) == 2 else []
-        elif found:
-            rows.append([f"  {'.'.join(sections)}", found[3] or "", found[4] or ""])
-        elif note and rows:
-            rows[-1][2] = f"{rows[-1][2]} {note[1]}".strip()
-        elif line.lstrip().startswith("- ") and rows:
-            rows[-1][1] = f"[{', '.join(filter(None, [rows[-1][1][1:-1], line.strip()[2:]]))}]"
-        elif not line and rows:
-            rows.append(["", "", ""])
-    rows += [["  variants", "", f"what methods may name: {', '.join(variants)}"]] * bool(variants)
-    yield from ((key, value, note) for key, value, note in rows if value or note or not key)
-
-
-def _of_the_method() -> Iterator[tuple[str, str, str]]:
-    """Name, default and docstring of each of MAST's options."""
-    from mast_plugin.core.options import MASTOptions
-
-    body = ast.parse(inspect.getsource(MASTOptions)).body[0]
-    assert isinstance(body, ast.ClassDef)
-    for node, following in zip(body.body, body.body[1:], strict=False):
-        if isinstance(node, ast.AnnAssign) and node.value is not None:
-            text = following.value if isinstance(following, ast.Expr) else None
-            note = str(text.value) if isinstance(text, ast.Constant) else ""
-            default = json.dumps(ast.literal_eval(node.value)).strip('"')
-            yield ast.unparse(node.target), default, note.replace("``", "")
+def _rows(options: Iterable[Option]) -> str:
+    """One line or more for each option, sections between empty lines."""
+    rows: list[str] = []
+    for each in options:
+        if each.is_derived:
+            continue
+        ends_section = rows and "." not in each.key and rows[-1] and "." in rows[-1].split("=")[0]
+        if rows and rows[-1] and (each.is_section or ends_section):
+            rows.append("")
+        doc = each.doc
+        if each.key == "variants":
+            doc = f"what methods may name: {', '.join(shipped_variants())}"
+        if not each.is_section:
+            rows.append(_row(f"  {each.key}", as_text(each.default), doc))
+        elif doc:
+            rows.append(_row(f"  {each.key}", "", doc))
+    return "\n".join(rows)
 
 
 def _row(key: str, value: str, note: str) -> str:

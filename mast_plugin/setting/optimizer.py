@@ -4,9 +4,9 @@ import inspect
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from mast_plugin.check import FLAG, number
 from mast_plugin.errors import ConfigurationError, shown
 from mast_plugin.files.document import first_line
-from mast_plugin.setting.check import FLAG, number
 
 _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "sgd": {"momentum": 0.9},

@@ -18,8 +18,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from mast_plugin.check import number_within
 from mast_plugin.errors import ConfigurationError
-from mast_plugin.setting.check import number_within
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from mast_plugin.check import mapping
 from mast_plugin.errors import ConfigurationError
-from mast_plugin.setting.check import mapping
 from mast_plugin.views.augmentation import JITTER_PARTS
 
 BLOCK_KEYS = ("crop_size", "num_crops", "mean", "std")

@@ -19,8 +19,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mast_plugin.check import channels, mapping, whole_number
 from mast_plugin.errors import ConfigurationError
-from mast_plugin.setting.check import channels, mapping, whole_number
 from mast_plugin.views.augmentation import JITTER_PARTS, TYPES, Augmentation
 from mast_plugin.views.dialect import BLOCK_KEYS, translated, without_inert
 

@@ -14,9 +14,9 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import functional as F
 
+from mast_plugin.check import whole_number
 from mast_plugin.core.route import RoutePolicy
 from mast_plugin.errors import ConfigurationError, DataError
-from mast_plugin.setting.check import whole_number
 from mast_plugin.views.change import change_of
 from mast_plugin.views.drawing import draw_view
 from mast_plugin.views.pil import apply, centred

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from mast_plugin import SubspaceHead, mast_loss
+from mast_plugin import SubspaceHead
 from mast_plugin.core.equivariance import LENGTH_FLOOR, equivariance_term, told_change
 from mast_plugin.errors import ConfigurationError
 
+from .keywords import mast_loss
 from .tolerances import TOLERANCE
 
 TYPES = torch.tensor([0, 0, 2])  # type 1 has no numbers

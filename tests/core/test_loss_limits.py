@@ -6,10 +6,11 @@ import warnings
 import pytest
 import torch
 
-from mast_plugin import mast_loss, pair_weights
+from mast_plugin import pair_weights
 from mast_plugin.core.uncertainty import uncertainty_term
 from mast_plugin.errors import ConfigurationError
 
+from .keywords import mast_loss
 from .tolerances import TOLERANCE
 
 TERMS = ("invariance", "variance", "covariance", "capacity", "uncertainty")
@@ -129,7 +130,7 @@ def test_without_log_variances_all_pairs_weigh_the_same():
 
 def test_bounds_at_one_switch_the_pair_weights_off():
     z1, z2, options = draw()
-    bounded = mast_loss(z1, z2, **options, weight_bounds=(1.0, 1.0))
+    bounded = mast_loss(z1, z2, **options, min_pair_weight=1.0, max_pair_weight=1.0)
     options["log_variance"] = None
     torch.testing.assert_close(bounded.invariance, mast_loss(z1, z2, **options).invariance)
 
@@ -260,8 +261,8 @@ REFUSALS = {
     "no share": ({"subspace_share": 0.0}, "subspace_share"),
     "too large a share": ({"subspace_share": 1.1}, "subspace_share"),
     "too large a mix": ({"regulariser_mix": 1.5}, "regulariser_mix"),
-    "bounds out of order": ({"weight_bounds": (1.25, 0.8)}, "weight_bounds"),
-    "a bound at zero": ({"weight_bounds": (0.0, 1.0)}, "weight_bounds"),
+    "bounds out of order": ({"min_pair_weight": 1.25, "max_pair_weight": 0.8}, "min_pair_weight"),
+    "a bound at zero": ({"min_pair_weight": 0.0, "max_pair_weight": 1.0}, "min_pair_weight"),
 }
 
 

@@ -5,8 +5,7 @@ import math
 import pytest
 import torch
 
-from mast_plugin import mast_loss
-
+from .keywords import mast_loss
 from .tolerances import TOLERANCE
 
 TERMS = ("invariance", "variance", "covariance", "capacity", "uncertainty")
@@ -124,7 +123,8 @@ def test_every_term_and_gradient_follows_the_equations(shape, uncertain):
         log_variance=u,
         subspace_share=SHARE,
         regulariser_mix=MIX,
-        weight_bounds=BOUNDS,
+        min_pair_weight=BOUNDS[0],
+        max_pair_weight=BOUNDS[1],
     )
     for name in TERMS:
         ours = getattr(terms, name)

@@ -13,7 +13,7 @@ def test_whole_numbers_pass_for_floats():
 @pytest.mark.parametrize(("masks", "weight"), [("learned", 3.0), ("fixed", 0.0), ("none", 0.0)])
 def test_only_masks_that_learn_are_held_at_their_size(masks, weight):
     options = MASTOptions(masks=masks, capacity_weight=3.0)
-    assert options.of_loss["capacity_weight"] == weight
+    assert options.of_loss.capacity_weight == weight
 
 
 def test_unknown_option_is_refused_with_those_that_exist():

@@ -5,7 +5,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from mast_plugin.core.loss import mast_loss
-from mast_plugin.core.options import MASTOptions
+from mast_plugin.core.options import LossOptions, MASTOptions
 from mast_plugin.core.route import RoutePolicy
 from mast_plugin.errors import ConfigurationError
 from mast_plugin.host import host_kind
@@ -114,15 +114,18 @@ def test_training_step_is_the_loss_of_the_outputs_with_the_options(built, batch)
         told=model.head.told_change(z1, z2, batch[1][2]),
         change=batch[1][3],
         change_types=model.head.change_types,
-        invariance_weight=o.invariance_weight,
-        variance_weight=o.variance_weight,
-        covariance_weight=o.covariance_weight,
-        capacity_weight=o.capacity_weight,
-        uncertainty_weight=o.uncertainty_weight,
-        equivariance_weight=o.equivariance_weight,
-        subspace_share=o.subspace_share,
-        regulariser_mix=o.regulariser_mix,
-        weight_bounds=(o.min_pair_weight, o.max_pair_weight),
+        options=LossOptions(
+            invariance_weight=o.invariance_weight,
+            variance_weight=o.variance_weight,
+            covariance_weight=o.covariance_weight,
+            capacity_weight=o.capacity_weight,
+            uncertainty_weight=o.uncertainty_weight,
+            equivariance_weight=o.equivariance_weight,
+            subspace_share=o.subspace_share,
+            regulariser_mix=o.regulariser_mix,
+            min_pair_weight=o.min_pair_weight,
+            max_pair_weight=o.max_pair_weight,
+        ),
     )
     torch.testing.assert_close(loss, expected.loss + logged["train_class_loss"])
     for name in TERMS:

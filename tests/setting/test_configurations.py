@@ -21,7 +21,8 @@ SHIPPED = shipped_directory()
 PRIMARY = sorted(
     str(path.relative_to(SHIPPED))
     for path in SHIPPED.rglob("*.yaml")
-    if path.stem in ("mast", "mast15", "simclr", "vicreg") and path.parent.name != "method_kwargs"
+    if path.stem in ("mast", "mast15", "simclr", "vicreg")
+    and path.parent.name not in ("method_kwargs", "shared")
 )
 
 

@@ -11,12 +11,14 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from mast_plugin.check import LOADING_OPTIONS
 from mast_plugin.errors import ConfigurationError
 from mast_plugin.files.document import first_line, read_document
 from mast_plugin.loading.data import normalisation
+from mast_plugin.option import defaults
 from mast_plugin.setting.backbone import stem_of_dataset
-from mast_plugin.setting.check import LOADING_OPTIONS
-from mast_plugin.setting.configuration import plain, shipped_directory
+from mast_plugin.setting.configuration import plain
+from mast_plugin.setting.pretraining_schema import Pretraining
 from mast_plugin.views.plan import Plan, pair_of, parse_views
 
 Plain = dict[str, Any]
@@ -70,8 +72,7 @@ def complete(configuration: Mapping[str, Any], num_classes: int) -> DictConfig:
         ConfigurationError: a section has no keys where the language wants some.
     """
     try:
-        base = OmegaConf.load(shipped_directory() / "base.yaml")
-        cfg = OmegaConf.merge(base, dict(configuration))
+        cfg = OmegaConf.merge(defaults(Pretraining), dict(configuration))
         assert isinstance(cfg, DictConfig)
         if cfg.backbone.stem == "auto":  # decided where our own entry trains, not elsewhere
             cfg.backbone.stem = stem_of_dataset(cfg.data.dataset)

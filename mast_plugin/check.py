@@ -65,6 +65,11 @@ def number(low: float, high: float = math.inf) -> Rule:
     return Rule(lambda v: _is_number(v) and low <= v <= high, f"a number, {limits}")
 
 
+def open_interval(low: float, high: float) -> Rule:
+    """A number in (low, high)."""
+    return Rule(lambda v: _is_number(v) and low < v < high, f"a number, in ({low:g}, {high:g})")
+
+
 def one_of(*choices: object) -> Rule:
     """One of some words or numbers."""
     words = ", ".join("null" if choice is None else str(choice) for choice in choices)
@@ -85,6 +90,7 @@ def list_of(rule: Rule, example: str, length: int | None = None) -> Rule:
 NULL = Rule(lambda value: value is None, "null")
 FLAG = Rule(lambda value: isinstance(value, bool), "true or false")
 TEXT = Rule(lambda value: isinstance(value, str) and _is_text(value), "a text")
+ANYTHING = Rule(lambda value: True, "what its reader asks for")
 PATH = Rule(lambda v: isinstance(v, str | os.PathLike) and is_path(str(v)), "a path")
 PATH_TEXT = Rule(lambda v: isinstance(v, str) and is_path(v), "a path")
 SECTION = Rule(lambda value: isinstance(value, Mapping), "a section of keys")
