@@ -197,7 +197,7 @@ def _extremes(
         torch.manual_seed(seed)
         for batch in batches:
             pairs = [every(image) for image in batch]
-            first, second, route = (torch.stack([pair[i] for pair in pairs]) for i in range(3))
+            first, second, route, _ = map(torch.stack, zip(*pairs, strict=True))
             predicted, _ = _predict(network, first, second)
             log_variances.append(pair_log_variance(predicted, route))
             views.append(torch.stack([first, second], dim=1))

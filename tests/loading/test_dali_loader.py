@@ -21,6 +21,7 @@ from mast_plugin.loading.image import load_image
 from mast_plugin.loading.shard import TarImages, read_index
 from mast_plugin.setting.configuration import resolve
 from mast_plugin.views.augmentation import Augmentation
+from mast_plugin.views.pair import RoutedPair
 from mast_plugin.views.plan import Plan
 from mast_plugin.views.torchvision import PlainViews, RoutedViews
 
@@ -80,7 +81,9 @@ def shown(view):
 def epoch(loader_):
     """Indexes of an epoch in order, having checked that they tell the truth."""
     order = []
-    for index, (first, second, route, _), label in loader_:
+    for index, pair, label in loader_:
+        assert isinstance(pair, RoutedPair)
+        first, second, route, _ = pair
         assert torch.equal(shown(first), index) and torch.equal(shown(second), index)
         assert torch.equal(label, torch.from_numpy(loader_.source.labels)[index])
         assert first.shape == second.shape == (len(index), 3, 8, 8)

@@ -164,8 +164,9 @@ def _positive_pairs(subject: Subject) -> tuple[Tensor, Tensor] | None:
         for start in range(0, len(order), subject.batch_size):
             chosen = order[start : start + subject.batch_size]
             files = [str(subject.table.val_files[i]) for i in chosen]
-            pairs = [make(load_image(file, subject.statistics.reading))[:2] for file in files]
-            images = torch.stack([view for pair in pairs for view in pair]).to(subject.device)
+            pairs = [make(load_image(file, subject.statistics.reading)) for file in files]
+            views = [view for pair in pairs for view in (pair.first, pair.second)]
+            images = torch.stack(views).to(subject.device)
             found.append(network(images).flatten(1).float().cpu())
     features = torch.cat(found)
     return features[::2].clone(), features[1::2].clone()
