@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from subject import built
+from timed_method import built
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 

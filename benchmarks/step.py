@@ -13,7 +13,7 @@ import time
 import warnings
 
 import torch
-from subject import built
+from timed_method import built
 
 from mast_plugin import register
 from mast_plugin.registration import register_resolvers

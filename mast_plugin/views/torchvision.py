@@ -61,7 +61,8 @@ class RoutedViews:
             view, applied = _view(image, plan, rng, [active[column] for column in columns])
             views.append(self._to_tensor(view))
             numbers.append(self.change.of_view(applied, (image.height, image.width)))
-        return RoutedPair(*views, route, torch.from_numpy(self.change.between(*numbers)))
+        first, second = views
+        return RoutedPair(first, second, route, torch.from_numpy(self.change.between(*numbers)))
 
     def __repr__(self) -> str:
         return f"RoutedViews({self.policy}, {self.plan})"

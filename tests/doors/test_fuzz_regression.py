@@ -12,7 +12,7 @@ from mast_plugin.comparison.variant import Variant, composed, grid
 from mast_plugin.errors import ConfigurationError, DataError
 from mast_plugin.evaluate import checked as checked_evaluation
 from mast_plugin.evaluation.measurement import read as read_measurements
-from mast_plugin.evaluation.network.network import open_network
+from mast_plugin.evaluation.network.opening import open_network
 from mast_plugin.pretrain import pretrain
 from mast_plugin.pretraining.preparation import planned_run
 from mast_plugin.running.cost import read_cost

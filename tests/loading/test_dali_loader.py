@@ -31,8 +31,8 @@ pytest.importorskip("nvidia.dali", reason="DALI is not installed: pip install 'm
 
 from mast_plugin.loading.dali import loader as loading
 from mast_plugin.loading.dali import require_dali
+from mast_plugin.loading.dali.configured import chosen_device, draws_of
 from mast_plugin.loading.dali.loader import DALILoader
-from mast_plugin.loading.dali.open import chosen_device, draws_of
 from mast_plugin.loading.dali.source import Files, Share, source_of
 
 MAIN = Path(__file__).parents[2] / "main_pretrain.py"

@@ -7,7 +7,7 @@ from matplotlib.colors import to_rgba
 
 from mast_plugin.analysis.correlation import Correlation
 from mast_plugin.analysis.relation import relate
-from mast_plugin.analysis.uncertainty import ExtremePairs, TypeUncertainty, UncertaintyAnalysis
+from mast_plugin.analysis.strength import ExtremePairs, TypeUncertainty, UncertaintyAnalysis
 from mast_plugin.comparison.estimate import Comparison, ComparisonRow, Estimate
 from mast_plugin.evaluation.measurement import Measurement
 from mast_plugin.report import (
