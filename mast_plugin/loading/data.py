@@ -30,6 +30,11 @@ _NUM_CLASSES = {"cifar10": 10, "cifar100": 100, "stl10": 10, "imagenet": 1000, "
 _FOLDERS = ("custom", "imagenet", "imagenet100")
 DATASETS = (*_NUM_CLASSES, "custom")
 DATA_FORMATS = ("image_folder", "dali")
+"""Who loads, whatever the files: both read image folders, CSV tables and tar shards.
+
+``image_folder`` is solo-learn's name for loading through Pillow and torchvision; it is kept, as it
+stands in recipes and checkpoints.
+"""
 
 _STATISTICS: dict[str, tuple[Channels, Channels]] = {
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),

@@ -113,10 +113,10 @@ def decoded(source: IO[bytes], name: str, reading: Reading = AS_SHOWN) -> Image.
         reading: how.
 
     Raises:
-        DataError: it cannot be decoded, is of a format that is not in ``IMAGE_FORMATS`` whatever its name
-            says, has values that say no colours (:mod:`mast_plugin.loading.pixel`), or has more
-            pixels than Pillow takes for harmless (``Image.MAX_IMAGE_PIXELS``, which a program may
-            raise).
+        DataError: it cannot be decoded, is of a format that is not in ``IMAGE_FORMATS`` whatever
+            its name says, has values that say no colours (:mod:`mast_plugin.loading.pixel`), or has
+            more pixels than Pillow takes for harmless (``Image.MAX_IMAGE_PIXELS``, which a
+            program may raise).
     """
     try:
         with Image.open(source, formats=IMAGE_FORMATS) as image:

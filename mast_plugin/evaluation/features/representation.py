@@ -26,7 +26,7 @@ class Representation:
     mask: Tensor | None = None
 
     def __call__(self, features: Tensor) -> Tensor:
-        """Map the backbone's features (N, F) to this space's, (N, F) or (N, D)."""
+        """Map the backbone's features (N, F) to this representation's, (N, F) or (N, D)."""
         if self.name == "backbone":
             return features
         assert self.network.projector is not None
@@ -37,7 +37,7 @@ class Representation:
 def representations(
     network: Network, combinations: Sequence[str] = ()
 ) -> tuple[Representation, ...]:
-    """The spaces of a network, from the whole to its parts.
+    """The representations of a network, from the whole to its parts.
 
     A pair is compared under the product of its active types' masks (see docs/method.md): so a
     combination is that product.
