@@ -1,7 +1,9 @@
 # make demo    sets up .venv and pretrains MAST on the embedded dataset
 # make compare sets up .venv and compares MAST with SimCLR and VICReg on the embedded dataset
 # make test    sets up .venv and runs the tests
-# make lint    formatting, lint and types
+# make quick   the tests that neither train nor start processes: a minute
+# make lint    formatting, lint, types and the rules of imports
+# make architecture  draws the rooms into docs/architecture.md
 # make host    solo-learn's own scripts on MAST's checkpoints; SOLO_LEARN=path of its main branch
 # make readme  README's installation lines in fresh environments; SOLO_LEARN likewise
 
@@ -10,7 +12,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo compare test lint host readme clean
+.PHONY: demo compare test quick lint architecture host readme clean
 
 demo: $(INSTALLED)
 	$(VENV)/bin/python main_pretrain.py --config-name mast.yaml
@@ -21,11 +23,17 @@ compare: $(INSTALLED)
 test: $(INSTALLED)
 	$(VENV)/bin/python -m pytest
 
+quick: $(INSTALLED)
+	$(VENV)/bin/python -m pytest -q -m "not slow"
+
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+architecture: $(INSTALLED)
+	$(VENV)/bin/python docs/architecture.py
 
 # MAINLINE is an environment with solo-learn's main branch: see README.
 MAINLINE ?= python3

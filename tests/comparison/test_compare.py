@@ -31,6 +31,8 @@ from mast_plugin.running.cost import read_cost
 from mast_plugin.running.ownership import _started, owned, owner_of
 from mast_plugin.setting.configuration import shipped_directory
 
+pytestmark = pytest.mark.slow
+
 MAIN = Path(__file__).parents[2] / "main_compare.py"
 KNOWN = OmegaConf.to_container(
     OmegaConf.load(shipped_directory("evaluate") / "compare.yaml")["variants"]

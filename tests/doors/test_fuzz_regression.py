@@ -20,6 +20,8 @@ from mast_plugin.setting.configuration import resolve
 
 from ..hostile import material
 
+pytestmark = pytest.mark.slow
+
 HUGE = 16**5000
 """More digits than Python agrees to print."""
 

@@ -32,6 +32,8 @@ from mast_plugin.evaluation.protocols.registry import PROTOCOLS
 from mast_plugin.report.run_report import findings
 from mast_plugin.setting.configuration import plain
 
+pytestmark = pytest.mark.slow
+
 MAIN = Path(__file__).parents[2] / "main_evaluate.py"
 TASKS = ["digit", "hue"]
 

@@ -35,6 +35,8 @@ from mast_plugin.loading.dali.configured import chosen_device, draws_of
 from mast_plugin.loading.dali.loader import DALILoader
 from mast_plugin.loading.dali.source import Files, Share, source_of
 
+pytestmark = pytest.mark.slow
+
 MAIN = Path(__file__).parents[2] / "main_pretrain.py"
 COUNT = 23
 PLAN = Plan(
