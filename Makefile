@@ -1,8 +1,10 @@
 # make demo    sets up .venv and pretrains MAST on the embedded dataset
 # make compare sets up .venv and compares MAST with SimCLR and VICReg on the embedded dataset
 # make test    sets up .venv and runs the tests
+# make quick   the tests that neither train nor start processes: a minute
 # make lint    formatting, lint, types and which room may import from which
 # make options writes the shipped files that list every option, from their declarations
+# make architecture  draws the rooms into docs/architecture.md
 # make host    solo-learn's own scripts on MAST's checkpoints; SOLO_LEARN=path of its main branch
 # make readme  README's installation lines in fresh environments; SOLO_LEARN likewise
 
@@ -11,7 +13,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo compare test lint options host readme clean
+.PHONY: demo compare test quick lint options architecture host readme clean
 
 demo: $(INSTALLED)
 	$(VENV)/bin/python main_pretrain.py --config-name mast.yaml
@@ -22,6 +24,9 @@ compare: $(INSTALLED)
 test: $(INSTALLED)
 	$(VENV)/bin/python -m pytest
 
+quick: $(INSTALLED)
+	$(VENV)/bin/python -m pytest -q -m "not slow"
+
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
@@ -30,6 +35,9 @@ lint: $(INSTALLED)
 
 options: $(INSTALLED)
 	$(VENV)/bin/python -m mast_plugin.setting.reference
+
+architecture: $(INSTALLED)
+	$(VENV)/bin/python docs/architecture.py
 
 # MAINLINE is an environment with solo-learn's main branch: see README.
 MAINLINE ?= python3

@@ -27,7 +27,7 @@ from omegaconf import DictConfig
 from mast_plugin import errors, host
 from mast_plugin.evaluation.features.extraction import extract_features
 from mast_plugin.evaluation.features.view import ViewStatistics
-from mast_plugin.evaluation.network.network import open_network
+from mast_plugin.evaluation.network.opening import open_network
 from mast_plugin.evaluation.protocols.labelfree import rankme
 from mast_plugin.loading.image import is_image
 from mast_plugin.pretrain import pretrain

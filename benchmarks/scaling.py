@@ -22,12 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from subject import built
+from timed_method import built
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mast_plugin import register
 from mast_plugin.registration import register_resolvers
+from mast_plugin.views.pair import RoutedPair
 
 _ROWS = ("VICReg", "MAST", "MAST, checked")
 _WARM_UP = 2  # rounds that are not counted
@@ -58,8 +59,9 @@ def stepper(row: str, world: int, arguments: argparse.Namespace) -> Callable[[],
     shape = (arguments.batch, 3, arguments.size, arguments.size)
     views = [torch.randn(shape) for _ in range(2)]
     if row != "VICReg":
-        views.append(method.routes.draw(arguments.batch, len(method.plan.types)))
-        views.append(torch.randn(arguments.batch, len(method.head.change_types)))
+        route = method.routes.draw(arguments.batch, len(method.plan.types))
+        change = torch.randn(arguments.batch, len(method.head.change_types))
+        views = RoutedPair(*views, route, change)
     batch = [torch.arange(arguments.batch), views, torch.zeros(arguments.batch, dtype=torch.long)]
 
     def take() -> float:

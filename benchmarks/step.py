@@ -13,10 +13,11 @@ import time
 import warnings
 
 import torch
-from subject import built
+from timed_method import built
 
 from mast_plugin import register
 from mast_plugin.registration import register_resolvers
+from mast_plugin.views.pair import RoutedPair
 
 _NAMES = {5: "mast", 15: "mast15"}
 
@@ -31,7 +32,7 @@ def stepper(name: str, arguments: argparse.Namespace):
     if name != "vicreg":
         route = model.routes.draw(arguments.batch, len(model.plan.types))
         change = torch.randn(arguments.batch, len(model.head.change_types))
-        views += [route.to(arguments.device), change.to(arguments.device)]
+        views = RoutedPair(*views, route.to(arguments.device), change.to(arguments.device))
 
     def step() -> float:
         start = time.perf_counter()

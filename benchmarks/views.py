@@ -31,8 +31,8 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from mast_plugin.core.route import RoutePolicy
+from mast_plugin.loading.dali.configured import draws_of
 from mast_plugin.loading.dali.loader import DALILoader
-from mast_plugin.loading.dali.open import draws_of
 from mast_plugin.loading.dali.source import Files
 from mast_plugin.loading.data import IndexedImages
 from mast_plugin.loading.listed import FolderImages

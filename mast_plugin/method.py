@@ -21,8 +21,10 @@ from mast_plugin.host import load_host
 from mast_plugin.loading.data import normalisation
 from mast_plugin.setting.backbone import fitted
 from mast_plugin.setting.configuration import plain
+from mast_plugin.setting.entry import started_by_ours
 from mast_plugin.setting.view_size import resized
 from mast_plugin.views.change import change_of
+from mast_plugin.views.pair import RoutedPair
 from mast_plugin.views.plan import NO_VIEWS, parse_pair
 from mast_plugin.views.torchvision import CentredView, RoutedViews
 
@@ -36,8 +38,8 @@ _SAME_EVERYWHERE = {"sync_dist": True, "rank_zero_only": True}
 class MAST(_host.Method):  # type: ignore[misc, name-defined]
     """Masked Augmentation Subspace Training (Huang et al., ICLR 2023; see docs/method.md).
 
-    Batches are ``[index, [view 1, view 2, route, change], label]``: views (N, 3, H, W), route
-    (N, K) bool, change (N, P) as of :mod:`mast_plugin.views.change`.
+    Batches are ``[index, pair, label]``: index and label (N,), int64, and the pairs of N images as
+    one :class:`~mast_plugin.views.pair.RoutedPair`.
 
     Args:
         cfg: the main branch's configuration. ``augmentations`` holds the K routed types
@@ -80,7 +82,7 @@ class MAST(_host.Method):  # type: ignore[misc, name-defined]
     def add_and_assert_specific_cfg(cfg: DictConfig) -> DictConfig:
         """Fill in the host's defaults; its base class calls this on the main branch."""
         cfg = super(MAST, MAST).add_and_assert_specific_cfg(cfg)
-        if cfg.get("entry") != "mast_plugin":  # ours has fitted it already
+        if not started_by_ours(cfg):  # ours has fitted it already
             sizes = [block.crop_size for block in cfg.augmentations]
             cfg.backbone = fitted(plain(cfg.backbone), sizes)
         _host.complete_views(cfg)
@@ -129,7 +131,7 @@ class MAST(_host.Method):  # type: ignore[misc, name-defined]
         line = taken_over(self.cfg.get("method_kwargs") or {})
         if line and self.trainer.is_global_zero:
             print(line)
-        if self.cfg.get("entry") == "mast_plugin":
+        if started_by_ours(self.cfg):
             return
         if self.cfg.data.format == "dali":
             raise ConfigurationError(
@@ -154,23 +156,23 @@ class MAST(_host.Method):  # type: ignore[misc, name-defined]
         """Return the loss of one batch, the online classifier's included.
 
         Raises:
-            ConfigurationError: the batch carries no route or no change.
+            ConfigurationError: the batch holds views without their route and change.
             DataError: the processes' batches differ in size.
         """
-        index, views, label = batch
-        if len(views) != 4:
+        index, pair, label = batch
+        if not isinstance(pair, RoutedPair):
             raise ConfigurationError(
-                "MAST needs batches of two views, their route and their change, not of "
-                f"{len(views)} tensors: load the data with "
+                "MAST needs batches of two views, their route and their change (RoutedPair), not "
+                f"a {type(pair).__name__} of {len(pair)} tensors: load the data with "
                 "mast_plugin.views.torchvision.RoutedViews"
             )
-        *views, route, change = views
         # Our own loaders drop the last, short batch: an epoch's first one stands for all.
-        if batch_idx == 0 or self.cfg.get("entry") != "mast_plugin":
-            require_equal_batches(len(route), route.device)
+        if batch_idx == 0 or not started_by_ours(self.cfg):
+            require_equal_batches(len(pair.route), pair.route.device)
+        views = [pair.first, pair.second]
         outputs = super().training_step([index, views, label], batch_idx)
-        route = gather(route)
-        terms = self._terms(outputs["feats"], outputs["z"], route, change)
+        route = gather(pair.route)
+        terms = self._terms(outputs["feats"], outputs["z"], route, pair.change)
         self.subspaces.update(
             route.sum(0), error=terms.type_error, log_variance=terms.type_log_variance
         )
@@ -219,7 +221,7 @@ def _refuse_unscalable_devices(cfg: DictConfig) -> None:
     That script multiplies the learning rate by ``len(cfg.devices)``, which for ``auto`` is four.
     """
     devices = cfg.get("devices")
-    if isinstance(devices, str) and len(devices) > 1 and cfg.get("entry") != "mast_plugin":
+    if isinstance(devices, str) and len(devices) > 1 and not started_by_ours(cfg):
         raise ConfigurationError(
             f"solo-learn's own script would scale the learning rate by the length of the text "
             f'{devices!r}: write devices as a list such as [0,1], or as "1"'

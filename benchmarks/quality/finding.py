@@ -15,13 +15,13 @@ from typing import Any
 import torch
 
 from mast_plugin.analysis.relation import Relation, relate
-from mast_plugin.analysis.uncertainty import Network, UncertaintyAnalysis, analyse_uncertainty
+from mast_plugin.analysis.strength import PairNetwork, UncertaintyAnalysis, analyse_uncertainty
 from mast_plugin.evaluation.features.extraction import evaluating
-from mast_plugin.evaluation.network.network import open_network
+from mast_plugin.evaluation.network.opening import open_network
 from mast_plugin.loading.image import load_image
 from mast_plugin.report.figure import save
 from mast_plugin.report.mask import draw_tree
-from mast_plugin.report.uncertainty import draw_pairs, draw_strengths
+from mast_plugin.report.uncertainty_figure import draw_pairs, draw_strengths
 from mast_plugin.running.run import write_json
 
 HERE = Path(__file__).parent
@@ -56,7 +56,7 @@ def main() -> None:
 
 def analysed(network: Any, files: list[Path]) -> UncertaintyAnalysis:
     """Uncertainty of every type at five strengths, and the pairs at both ends."""
-    parts = Network(
+    parts = PairNetwork(
         backbone=lambda views: network.backbone(views).flatten(1),
         embed=network.projector,
         log_variance=network.log_variance,

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from mast_plugin.comparison.countdown import Countdown
-from mast_plugin.comparison.preparation import TABLED, Cells, checked, evaluation_of, planned
+from mast_plugin.comparison.preparation import TABLED, Trials, checked, evaluation_of, planned
 from mast_plugin.errors import DataError, DivergenceError
 from mast_plugin.files.storage import full_disk_explained, write_whole
 from mast_plugin.running.run import write_json
 from mast_plugin.setting.configuration import plain
 
 if TYPE_CHECKING:
-    from mast_plugin.comparison.cell import Cell
     from mast_plugin.comparison.estimate import Comparison
+    from mast_plugin.comparison.trial import Trial
     from mast_plugin.comparison.variant import Variant
     from mast_plugin.evaluation.evaluated import Evaluated
 
@@ -38,15 +38,15 @@ class Compared:
         costs: of each method, means over seeds: ``views``, ``minutes``, ``images_per_second``.
         search: of each method, the candidates that were tried, each with its ``options`` and its
             ``validation`` accuracy in % (``None`` where its training diverged); empty without one.
-        cells: the runs, by method and seed.
-        results: their evaluations; the one of ``ours`` with the first seed keeps its ``subject``.
+        trials: the runs, by method and seed.
+        results: their evaluations; the one of ``ours`` with the first seed keeps its ``context``.
     """
 
     folder: Path
     comparison: "Comparison"
     costs: Mapping[str, Mapping[str, float]]
     search: "Search"
-    cells: Cells = field(repr=False)
+    trials: Trials = field(repr=False)
     results: "Results" = field(repr=False)
 
     def __str__(self) -> str:
@@ -75,18 +75,18 @@ def compare(cfg: DictConfig) -> Compared:
 def _compared(cfg: DictConfig, variants: "list[Variant]") -> Compared:
     """The whole work, of options that are checked."""
     variants, search = _searched(cfg, variants)
-    cells = planned(cfg, variants, plain(cfg.seeds))
-    countdown = Countdown(cells.values())
-    for cell in cells.values():
-        countdown.pretrain(cell)
+    trials = planned(cfg, variants, plain(cfg.seeds))
+    countdown = Countdown(trials.values())
+    for trial in trials.values():
+        countdown.pretrain(trial)
     shown = (cfg.ours, cfg.seeds[0])
     results = {}
-    for key, cell in cells.items():
-        result = cell.evaluate(evaluation_of(cfg))
+    for key, trial in trials.items():
+        result = trial.evaluate(evaluation_of(cfg))
         # The features of every run together would not fit into memory.
-        results[key] = result if key == shown else replace(result, subject=None)
+        results[key] = result if key == shown else replace(result, context=None)
     table = _table(cfg, results, cfg.metric)
-    compared = Compared(Path(cfg.output), table, _costs(cfg, cells), search, cells, results)
+    compared = Compared(Path(cfg.output), table, _costs(cfg, trials), search, trials, results)
     _write(cfg, compared, results)
     return compared
 
@@ -101,10 +101,10 @@ def _searched(cfg: DictConfig, variants: "list[Variant]") -> "tuple[list[Variant
     tried = [[variant.changed(candidate) for candidate in candidates] for variant in variants]
     plans = [[planned(cfg, [each], [cfg.seeds[0]]) for each in row] for row in tried]
     chosen, record = [], {}
-    every = [cell for row in plans for cells in row for cell in cells.values()]
+    every = [trial for row in plans for trials in row for trial in trials.values()]
     countdown = Countdown(every, " of the search")
-    for row, cells in zip(tried, plans, strict=True):
-        scores = [_validated(cfg, next(iter(cell.values())), countdown) for cell in cells]
+    for row, trials in zip(tried, plans, strict=True):
+        scores = [_validated(cfg, next(iter(trial.values())), countdown) for trial in trials]
         best = max(range(len(row)), key=scores.__getitem__)
         listed = ", ".join(f"{score:.1f}" for score in scores)
         print(f"{row[best].name}: {candidates[best]} is the best in validation ({listed})")
@@ -116,15 +116,15 @@ def _searched(cfg: DictConfig, variants: "list[Variant]") -> "tuple[list[Variant
     return chosen, record
 
 
-def _validated(cfg: DictConfig, cell: "Cell", countdown: Countdown) -> float:
+def _validated(cfg: DictConfig, trial: "Trial", countdown: Countdown) -> float:
     """Mean over the tasks of the k-NN's accuracy on a validation split of the training images.
 
     A candidate whose training diverged comes last.
     """
-    options = {"protocols": ["knn"], "subspaces": [], "output": str(cell.folder / "validation")}
+    options = {"protocols": ["knn"], "subspaces": [], "output": str(trial.folder / "validation")}
     try:
-        countdown.pretrain(cell)
-        evaluated = cell.evaluate({**evaluation_of(cfg), **options})
+        countdown.pretrain(trial)
+        evaluated = trial.evaluate({**evaluation_of(cfg), **options})
     except (DataError, DivergenceError):  # of features that are not finite; the images were read
         return float("-inf")
     found = [
@@ -142,10 +142,10 @@ def _table(cfg: DictConfig, results: Results, protocol: str) -> "Comparison":
     return compared(scores, plain(cfg.methods), plain(cfg.seeds), ours=cfg.ours, protocol=protocol)
 
 
-def _costs(cfg: DictConfig, cells: Cells) -> dict[str, dict[str, float]]:
+def _costs(cfg: DictConfig, trials: Trials) -> dict[str, dict[str, float]]:
     costs: dict[str, dict[str, float]] = {}
     for method in cfg.methods:
-        found = [cost for seed in cfg.seeds if (cost := cells[method, seed].cost)]
+        found = [cost for seed in cfg.seeds if (cost := trials[method, seed].cost)]
         if not found:
             costs[method] = {}
             continue

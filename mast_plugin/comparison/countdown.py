@@ -6,32 +6,32 @@ from typing import TYPE_CHECKING
 from mast_plugin.running.progress import duration
 
 if TYPE_CHECKING:
-    from mast_plugin.comparison.cell import Cell
+    from mast_plugin.comparison.trial import Trial
 
 
 class Countdown:
     """Pretrains what is not finished, and says how much there is left.
 
     Args:
-        cells: all that will be pretrained.
+        trials: all that will be pretrained.
         of: what they are, for the line, such as ``" of the search"``.
     """
 
-    def __init__(self, cells: "Collection[Cell]", of: str = "") -> None:
-        self._cells, self._of = cells, of
+    def __init__(self, trials: "Collection[Trial]", of: str = "") -> None:
+        self._trials, self._of = trials, of
         self._total = len(self._unfinished())
 
-    def pretrain(self, cell: "Cell") -> None:
-        """Run what is left of a cell's pretraining.
+    def pretrain(self, trial: "Trial") -> None:
+        """Run what is left of a trial's pretraining.
 
         Raises:
-            MASTError: as of :meth:`Cell.pretrain`.
+            MASTError: as of :meth:`Trial.pretrain`.
         """
         left = len(self._unfinished())
         # The time that the finished ones took stands for the others', an earlier session's as well.
-        found = [float(c.cost["seconds"]) for c in self._cells if c.is_finished and c.cost]
+        found = [float(t.cost["seconds"]) for t in self._trials if t.is_finished and t.cost]
         time = f", {duration(left * sum(found) / len(found))} left" if found else ""
-        cell.pretrain(f"run {self._total - left + 1} of {self._total}{self._of}{time}")
+        trial.pretrain(f"run {self._total - left + 1} of {self._total}{self._of}{time}")
 
-    def _unfinished(self) -> "list[Cell]":
-        return [cell for cell in self._cells if not cell.is_finished]
+    def _unfinished(self) -> "list[Trial]":
+        return [trial for trial in self._trials if not trial.is_finished]

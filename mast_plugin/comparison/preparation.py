@@ -10,13 +10,13 @@ from mast_plugin.errors import ConfigurationError
 from mast_plugin.setting.configuration import evaluation_options, plain
 
 if TYPE_CHECKING:
-    from mast_plugin.comparison.cell import Cell
+    from mast_plugin.comparison.trial import Trial
     from mast_plugin.comparison.variant import Variant
 
 TABLED = ("knn", "linear", "few-shot-5", "few-shot-10", "lightning-linear", "finetune-1%",
           "finetune-10%")  # fmt: skip
 """Protocols that give accuracies."""
-Cells = dict[tuple[str, int], "Cell"]
+Trials = dict[tuple[str, int], "Trial"]
 
 
 def checked(cfg: DictConfig) -> "tuple[DictConfig, list[Variant]]":
@@ -44,7 +44,7 @@ def complete(cfg: DictConfig) -> DictConfig:
         ConfigurationError: naming the option.
     """
     from mast_plugin.comparison.variant import refuse_many
-    from mast_plugin.evaluation.protocols.protocol import PROTOCOLS
+    from mast_plugin.evaluation.protocols.registry import PROTOCOLS
 
     cfg = OmegaConf.create(evaluation_options(cfg, "compare"))
     for key in ("methods", "seeds", "protocols"):
@@ -74,28 +74,28 @@ def _variants(cfg: DictConfig) -> "list[Variant]":
     return [read_variant(name, plain(cfg.variants)).changed(overrides) for name in cfg.methods]
 
 
-def planned(cfg: DictConfig, variants: "Sequence[Variant]", seeds: Sequence[int]) -> Cells:
+def planned(cfg: DictConfig, variants: "Sequence[Variant]", seeds: Sequence[int]) -> Trials:
     """Every variant with every seed, composed and checked.
 
     Raises:
         MASTError: a run's configuration cannot be had.
     """
-    from mast_plugin.comparison.cell import Cell
+    from mast_plugin.comparison.trial import Trial
     from mast_plugin.comparison.variant import recipe_folder
 
     recipes, output = recipe_folder(cfg.recipes), Path(cfg.output)
     return {
-        (variant.name, seed): Cell.plan(variant, seed, recipes, output)
+        (variant.name, seed): Trial.plan(variant, seed, recipes, output)
         for variant in variants
         for seed in seeds
     }
 
 
-def _check_images(cfg: DictConfig, cells: Cells) -> None:
+def _check_images(cfg: DictConfig, trials: Trials) -> None:
     """Refuse labelled images that the evaluation would refuse."""
     from mast_plugin.evaluation.labels.labelled_folder import read_labelled
 
-    datasets = {str(cfg.dataset or cell.dataset or "") for cell in cells.values()}
+    datasets = {str(cfg.dataset or trial.dataset or "") for trial in trials.values()}
     if "" in datasets:
         raise ConfigurationError(
             "dataset is missing, and the recipes name none: give dataset=FOLDER with labels.csv, "

@@ -15,8 +15,8 @@ from mast_plugin.setting.configuration import evaluation_options, plain
 
 if TYPE_CHECKING:
     from mast_plugin.evaluation.measurement import Measurement
-    from mast_plugin.evaluation.network.network import Network
-    from mast_plugin.evaluation.protocols.protocol import Subject
+    from mast_plugin.evaluation.network.opening import Network
+    from mast_plugin.evaluation.protocols.registry import Context
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,13 @@ class Evaluated:
         folder: ``evaluation.json`` and ``evaluation.csv``.
         header: what the rows have in common.
         rows: the measurements.
-        subject: the network and its features, for what is computed from them afterwards.
+        context: the network and its features, for what is computed from them afterwards.
     """
 
     folder: Path
     header: Mapping[str, Any]
     rows: "Sequence[Measurement]"
-    subject: "Subject | None" = field(default=None, repr=False, compare=False)
+    context: "Context | None" = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
         """The tables, and where everything is."""
@@ -55,7 +55,7 @@ def evaluate(cfg: DictConfig) -> Evaluated:
         MASTError: anything that keeps the evaluation from starting, before it takes any time.
     """
     cfg = checked(cfg)
-    from mast_plugin.evaluation.network.network import open_network
+    from mast_plugin.evaluation.network.opening import open_network
 
     network = open_network(
         Path(cfg.checkpoint),
@@ -73,22 +73,22 @@ def _evaluated(cfg: DictConfig, network: "Network", folder: Path) -> Evaluated:
     from mast_plugin.evaluation.header import describe
     from mast_plugin.evaluation.measurement import read, write
 
-    subject, seconds = _subject(cfg, network, folder)
-    header = describe(plain(cfg), subject, _dataset(cfg, network))
+    context, seconds = _context(cfg, network, folder)
+    header = describe(plain(cfg), context, _dataset(cfg, network))
     found = folder / "evaluation.json"
     if found.is_file() and not cfg.overwrite:
         kept, rows = read(found)
         if kept.get("digest") == header["digest"]:
-            return Evaluated(folder, kept, rows, subject)
-    rows = _measure(subject, cfg.protocols, seconds)
+            return Evaluated(folder, kept, rows, context)
+    rows = _measure(context, cfg.protocols, seconds)
     header |= {"seconds": {name: round(value, 2) for name, value in seconds.items()}}
     write(folder / "evaluation", header, rows)
-    return Evaluated(folder, header, rows, subject)
+    return Evaluated(folder, header, rows, context)
 
 
 def checked(cfg: DictConfig) -> DictConfig:
     """A copy with every default, refused where a key or a protocol is unknown."""
-    from mast_plugin.evaluation.protocols.protocol import PROTOCOLS
+    from mast_plugin.evaluation.protocols.registry import PROTOCOLS
 
     options = evaluation_options(cfg, "evaluate")
     if not options["checkpoint"]:
@@ -109,18 +109,18 @@ def _folder(cfg: DictConfig) -> Path:
     return Path(cfg.output or checkpoint.with_name(f"{checkpoint.stem}-evaluation"))
 
 
-def _subject(
+def _context(
     cfg: DictConfig, network: "Network", folder: Path
-) -> "tuple[Subject, dict[str, float]]":
+) -> "tuple[Context, dict[str, float]]":
     """Everything that the protocols need, features included; and the seconds that these took."""
     import torch
 
-    from mast_plugin.evaluation.features.space import feature_spaces
+    from mast_plugin.evaluation.features.representation import representations
     from mast_plugin.evaluation.features.store import FeatureStore
     from mast_plugin.evaluation.labels.labelled_folder import read_labelled
-    from mast_plugin.evaluation.protocols.protocol import Subject
+    from mast_plugin.evaluation.protocols.registry import Context
 
-    spaces = feature_spaces(network, plain(cfg.combinations))
+    spaces = representations(network, plain(cfg.combinations))
     table = read_labelled(_dataset(cfg, network), cfg.tasks and plain(cfg.tasks))
     statistics = _statistics(cfg, network)
     device = _device(cfg.device)
@@ -134,7 +134,7 @@ def _subject(
     seconds = {"features": time.perf_counter() - start}
     if network.projector is not None:
         network.projector.cpu()
-    subject = Subject(
+    context = Context(
         network,
         table,
         spaces,
@@ -149,16 +149,16 @@ def _subject(
         epochs=plain(cfg.epochs),
         seed=cfg.seed,
     )
-    return subject, seconds
+    return context, seconds
 
 
 def _measure(
-    subject: "Subject", protocols: Sequence[str], seconds: dict[str, float]
+    context: "Context", protocols: Sequence[str], seconds: dict[str, float]
 ) -> "list[Measurement]":
-    from mast_plugin.evaluation.protocols.protocol import steps
+    from mast_plugin.evaluation.protocols.registry import steps
 
     rows: list[Measurement] = []
-    work = list(steps(subject, protocols))
+    work = list(steps(context, protocols))
     bar = progress(work)
     for name, step in bar:
         describe(bar, name)

@@ -13,7 +13,7 @@ import torch
 
 from mast_plugin.evaluation.features.store import fingerprint
 from mast_plugin.evaluation.labels.tasks import Task
-from mast_plugin.evaluation.protocols.protocol import Subject, definitions
+from mast_plugin.evaluation.protocols.registry import Context, definitions
 
 _INCIDENTAL = (
     "output", "cache", "report", "overwrite", "batch_size", "num_workers", "device", "checkpoint",
@@ -23,12 +23,12 @@ _INCIDENTAL = (
 _PACKAGES = ("mast-plugin", "solo-learn", "torch", "torchvision", "lightning", "pytorch-lightning")
 
 
-def describe(options: Mapping[str, Any], subject: Subject, dataset: Path) -> dict[str, Any]:
+def describe(options: Mapping[str, Any], context: Context, dataset: Path) -> dict[str, Any]:
     """Describe an evaluation before it is made.
 
     Args:
         options: of the evaluation, complete.
-        subject: what is evaluated.
+        context: what is evaluated.
         dataset: where its images are.
 
     Returns:
@@ -36,13 +36,13 @@ def describe(options: Mapping[str, Any], subject: Subject, dataset: Path) -> dic
         weights in the same network, on the same images and labels, by the same versions of the
         protocols and of what loads the images.
     """
-    network, table = subject.network, subject.table
+    network, table = context.network, context.table
     essential = {name: value for name, value in options.items() if name not in _INCIDENTAL}
     files = fingerprint((*table.train_files, *table.val_files))
     labels = [(task.name, task.classes, *_numbers(task)) for task in table.tasks]
     defined = definitions(options["protocols"])
     built = [repr(part) for part in (network.backbone, network.projector, network.plan)]
-    measured = [network.sha256, built, asdict(subject.statistics), essential, files, labels]
+    measured = [network.sha256, built, asdict(context.statistics), essential, files, labels]
     digested = json.dumps([*measured, defined], sort_keys=True)
     return {
         "checkpoint": str(Path(options["checkpoint"]).absolute()),

@@ -1,1 +1,1 @@
-"""Files that are read with suspicion and written whole."""
+"""Reading files that may be damaged or hostile, and writing files whole or not at all."""

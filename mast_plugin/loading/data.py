@@ -16,10 +16,10 @@ from mast_plugin.errors import ConfigurationError, DataError, on_one_line
 from mast_plugin.loading.collection import class_names, images_of, is_hidden, listed, printable
 from mast_plugin.loading.dali import require_dali
 from mast_plugin.loading.image import Reading
+from mast_plugin.loading.image_table import ImageTable
 from mast_plugin.loading.listed import FolderImages, ListedImages
 from mast_plugin.loading.repetition import EpochSampler, LateLoader, RepeatableImages
 from mast_plugin.loading.shard import TarImages
-from mast_plugin.loading.table import ImageTable
 from mast_plugin.running.command import is_first_process
 from mast_plugin.views.plan import IMAGENET_MEAN, IMAGENET_STD
 
@@ -29,7 +29,12 @@ Channels = tuple[float, float, float]
 _NUM_CLASSES = {"cifar10": 10, "cifar100": 100, "stl10": 10, "imagenet": 1000, "imagenet100": 100}
 _FOLDERS = ("custom", "imagenet", "imagenet100")
 DATASETS = (*_NUM_CLASSES, "custom")
-FORMATS = ("image_folder", "dali")
+DATA_FORMATS = ("image_folder", "dali")
+"""Who loads, whatever the files: both read image folders, CSV tables and tar shards.
+
+``image_folder`` is solo-learn's name for loading through Pillow and torchvision; it is kept, as it
+stands in recipes and checkpoints.
+"""
 
 _STATISTICS: dict[str, tuple[Channels, Channels]] = {
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
@@ -134,7 +139,7 @@ def training_loader(
     """
     _require_a_batch_each(cfg, images, num_processes)
     if cfg.data.format == "dali":
-        from mast_plugin.loading.dali.open import dali_loader
+        from mast_plugin.loading.dali.configured import dali_loader
 
         return dali_loader(cfg, images, transform)
     dataset = IndexedImages(images, transform, unlabelled=bool(cfg.data.no_labels))
@@ -199,9 +204,9 @@ def _open(data: DictConfig, root: Path, *, train: bool, labelled: bool) -> Any:
 
 
 def _check_format(format_: str, dataset: str) -> None:
-    if format_ not in FORMATS:
+    if format_ not in DATA_FORMATS:
         raise ConfigurationError(
-            f"data.format is {format_!r}; it must be one of {', '.join(FORMATS)}"
+            f"data.format is {format_!r}; it must be one of {', '.join(DATA_FORMATS)}"
         )
     if format_ == "dali":
         require_dali()
@@ -220,7 +225,7 @@ def _check(cfg: DictConfig, images: Any, *, by_dali: bool) -> None:
     step = len(images) // _SAMPLED if some else 1
     images.check(step)
     if by_dali:
-        from mast_plugin.loading.dali.open import check
+        from mast_plugin.loading.dali.configured import check
 
         check(cfg, images, step)
 

@@ -24,7 +24,7 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 Item = TypeVar("Item")
 BIT_DEPTH = whole(8, 32) | NULL
 
-FORMATS = ("JPEG", "PNG", "BMP", "PPM", "TIFF", "WEBP", "GIF")
+IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "PPM", "TIFF", "WEBP", "GIF")
 """What a file may be, whatever its name says.
 
 Of what else Pillow can read, PostScript is a program, which it has Ghostscript run, and most have
@@ -113,13 +113,13 @@ def decoded(source: IO[bytes], name: str, reading: Reading = AS_SHOWN) -> Image.
         reading: how.
 
     Raises:
-        DataError: it cannot be decoded, is of a format that is not in ``FORMATS`` whatever its name
-            says, has values that say no colours (:mod:`mast_plugin.loading.pixel`), or has more
-            pixels than Pillow takes for harmless (``Image.MAX_IMAGE_PIXELS``, which a program may
-            raise).
+        DataError: it cannot be decoded, is of a format that is not in ``IMAGE_FORMATS`` whatever
+            its name says, has values that say no colours (:mod:`mast_plugin.loading.pixel`), or has
+            more pixels than Pillow takes for harmless (``Image.MAX_IMAGE_PIXELS``, which a
+            program may raise).
     """
     try:
-        with Image.open(source, formats=FORMATS) as image:
+        with Image.open(source, formats=IMAGE_FORMATS) as image:
             limit = Image.MAX_IMAGE_PIXELS
             if not image.width * image.height:
                 raise ValueError("it has no pixels")
@@ -150,7 +150,7 @@ def _unidentified(source: IO[bytes]) -> tuple[str, str]:
     kinds = [kind for start, kind in _STARTS.items() if head.startswith(start)]
     if kinds:
         return f"it begins as a {kinds[0]}, but is of an unknown kind, or damaged", _CONVERT
-    return f"it is none of {', '.join(FORMATS)}, whatever its name says", _CONVERT
+    return f"it is none of {', '.join(IMAGE_FORMATS)}, whatever its name says", _CONVERT
 
 
 def _undecodable(name: str, reason: str, mend: str = "repair it or remove it") -> DataError:

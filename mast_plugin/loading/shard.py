@@ -20,8 +20,8 @@ from torch.utils.data import Dataset
 
 from mast_plugin.errors import DataError
 from mast_plugin.loading.image import AS_SHOWN, SUFFIXES, Reading, check_images, decoded
+from mast_plugin.loading.image_table import MAX_CLASSES
 from mast_plugin.loading.shard_index import Entry, read_index
-from mast_plugin.loading.table import MAX_CLASSES
 
 IMAGE_SUFFIXES = tuple(suffix.removeprefix(".") for suffix in SUFFIXES)
 LABEL_SUFFIXES = ("cls",)

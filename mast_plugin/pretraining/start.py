@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mast_plugin.errors import ConfigurationError
 from mast_plugin.evaluation.network.architecture import load_exactly
-from mast_plugin.evaluation.network.network import bare_backbone
+from mast_plugin.evaluation.network.opening import bare_backbone
 from mast_plugin.evaluation.network.weight_file import WeightFile, read_weights
 from mast_plugin.setting.backbone import stem_of_weights
 

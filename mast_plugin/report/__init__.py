@@ -1,1 +1,1 @@
-"""Pictures of what a run did and learned."""
+"""Pages and pictures: what a run did and learned, and how several methods compare."""

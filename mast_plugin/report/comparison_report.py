@@ -21,12 +21,12 @@ def report_comparison(compared: "Compared") -> Path:
 
     Args:
         compared: the table, the costs and the runs' evaluations; of the one that kept its
-            ``subject``, a report of its own is written and its sections are shown here as well.
+            ``context``, a report of its own is written and its sections are shown here as well.
 
     Returns:
         The comparison's page.
     """
-    cells, results = compared.cells, compared.results
+    trials, results = compared.trials, compared.results
     first = {method: results[method, seed].rows for method, seed in reversed(list(results))}
     methods = compared.comparison.methods
     header = next(iter(results.values())).header
@@ -36,7 +36,7 @@ def report_comparison(compared: "Compared") -> Path:
             name: header[name]
             for name in ("dataset", "num_train", "num_test", "protocols", "versions", "hardware")
         }
-        | {"runs": [f"{cell.label}: {cell.folder}" for cell in cells.values()]},
+        | {"runs": [f"{trial.label}: {trial.folder}" for trial in trials.values()]},
         sections=(
             section.methods(compared.comparison),
             _profiles(first, methods),
@@ -53,12 +53,12 @@ def report_comparison(compared: "Compared") -> Path:
 
 
 def _of_one_run(compared: "Compared") -> tuple[Section, ...]:
-    """The sections of the run that kept its subject, with its name in their titles."""
+    """The sections of the run that kept its context, with its name in their titles."""
     return tuple(
-        replace(part, title=f"{part.title} ({compared.cells[key].label})")
+        replace(part, title=f"{part.title} ({compared.trials[key].label})")
         for key, result in compared.results.items()
-        if result.subject is not None
-        for part in report_run(compared.cells[key].folder, result)
+        if result.context is not None
+        for part in report_run(compared.trials[key].folder, result)
     )
 
 

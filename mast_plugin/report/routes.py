@@ -10,6 +10,7 @@ from torch import Tensor
 from mast_plugin.core.loss import pair_weights
 from mast_plugin.core.route import RoutePolicy
 from mast_plugin.files.storage import whole_file
+from mast_plugin.views.pair import RoutedPair
 from mast_plugin.views.plan import Plan
 from mast_plugin.views.torchvision import CentredView, RoutedViews
 
@@ -46,16 +47,16 @@ def draw_routes(
         len(pairs) + 1, 4, width_ratios=(1, 1, 1, 6), height_ratios=[1] * len(pairs) + [1.6]
     )
     original = CentredView(plan.crop_size, plan.mean, plan.std)(image)
-    for row, (first, second, route, _) in enumerate(pairs):
-        for column, view in enumerate((original, first, second)):
+    for row, pair in enumerate(pairs):
+        for column, view in enumerate((original, pair.first, pair.second)):
             axes = figure.add_subplot(grid[row, column])
             axes.imshow(_displayable(view, plan))
             if row == 0:
                 axes.set_title(("image", "view 1", "view 2")[column], fontsize=9)
             axes.axis("off")
         axes = figure.add_subplot(grid[row, 3])
-        active = [kind for kind, on in zip(plan.types, route.tolist(), strict=True) if on]
-        weights = pair_weights(masks, route.unsqueeze(0))[0, order]
+        active = [kind for kind, on in zip(plan.types, pair.route.tolist(), strict=True) if on]
+        weights = pair_weights(masks, pair.route.unsqueeze(0))[0, order]
         _strip(axes, weights / weights.max(), f"compared for {', '.join(active)}")
     axes = figure.add_subplot(grid[len(pairs), 3])
     drawn = axes.imshow(masks[:, order].numpy(), aspect="auto", cmap="viridis", vmin=0, vmax=1)
@@ -69,7 +70,7 @@ def draw_routes(
     pyplot.close(figure)
 
 
-def _pairs(image: Image.Image, plan: Plan, policy: RoutePolicy) -> list[list[Tensor]]:
+def _pairs(image: Image.Image, plan: Plan, policy: RoutePolicy) -> list[RoutedPair]:
     """One pair with every type, then pairs whose routes leave some out."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_SEED)
@@ -78,7 +79,7 @@ def _pairs(image: Image.Image, plan: Plan, policy: RoutePolicy) -> list[list[Ten
         pairs = [complete(image)]
         for _ in range(100):
             candidate = partial(image)
-            if not any(torch.equal(candidate[2], pair[2]) for pair in pairs):
+            if not any(torch.equal(candidate.route, pair.route) for pair in pairs):
                 pairs.append(candidate)
             if len(pairs) == min(_ROWS, 2 ** len(plan.types) - 1):
                 break

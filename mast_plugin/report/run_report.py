@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from mast_plugin.analysis.uncertainty import Network as PairNetwork
-from mast_plugin.analysis.uncertainty import UncertaintyAnalysis, analyse_uncertainty
+from mast_plugin.analysis.strength import PairNetwork, UncertaintyAnalysis, analyse_uncertainty
 from mast_plugin.evaluation.features.extraction import evaluating
-from mast_plugin.evaluation.protocols.protocol import Subject
+from mast_plugin.evaluation.protocols.registry import Context
 from mast_plugin.loading.image import load_image
 from mast_plugin.report.content import Section
 from mast_plugin.report.feature_map import map_features
@@ -27,44 +26,44 @@ def report_run(run_folder: Path, evaluated: "Evaluated") -> tuple[Section, ...]:
 
     Args:
         run_folder: of the run, for its ``metrics.csv``.
-        evaluated: the numbers, with the subject that they are of.
+        evaluated: the numbers, with the context that they are of.
 
     Returns:
         The page's sections, which a comparison shows as well.
     """
-    assert evaluated.subject is not None
-    content = single_run(run_folder, evaluated.header, evaluated.rows, findings(evaluated.subject))
+    assert evaluated.context is not None
+    content = single_run(run_folder, evaluated.header, evaluated.rows, findings(evaluated.context))
     write_report(evaluated.folder, content)
     return content.sections
 
 
-def findings(subject: Subject) -> Findings:
+def findings(context: Context) -> Findings:
     """Masks, uncertainty and the map of the features of a network."""
-    network, tasks = subject.network, subject.table.tasks
+    network, tasks = context.network, context.table.tasks
     has_masks = network.masks is not None and not bool((network.masks == 1).all())
     return Findings(
         types=network.types or (),
         masks=network.masks if has_masks else None,
-        uncertainty=_uncertainty(subject),
+        uncertainty=_uncertainty(context),
         feature_map=map_features(
-            subject.test,
+            context.test,
             # A map has a colour for every image.
             {task.name: (task.classes, task.val) for task in tasks if task.val_images is None},
         ),
     )
 
 
-def _uncertainty(subject: Subject) -> UncertaintyAnalysis | None:
-    network = subject.network
+def _uncertainty(context: Context) -> UncertaintyAnalysis | None:
+    network = context.network
     if network.log_variance is None or network.plan is None:
         return None
     assert network.masks is not None and network.projector is not None
     chosen = torch.randperm(
-        len(subject.table.val_files), generator=torch.Generator().manual_seed(subject.seed)
+        len(context.table.val_files), generator=torch.Generator().manual_seed(context.seed)
     )[:NUM_IMAGES]
-    files = [str(subject.table.val_files[i]) for i in chosen.tolist()]
-    images = [load_image(file, subject.statistics.reading) for file in files]
-    device = subject.device
+    files = [str(context.table.val_files[i]) for i in chosen.tolist()]
+    images = [load_image(file, context.statistics.reading) for file in files]
+    device = context.device
     model = network.model.to(device)
     with evaluating(model):
         return analyse_uncertainty(
@@ -76,5 +75,5 @@ def _uncertainty(subject: Subject) -> UncertaintyAnalysis | None:
             ),
             images,
             network.plan,
-            seed=subject.seed,
+            seed=context.seed,
         )

@@ -9,10 +9,10 @@ import numpy as np
 from torch import Tensor
 
 from mast_plugin.analysis.relation import Relation
-from mast_plugin.analysis.uncertainty import UncertaintyAnalysis
+from mast_plugin.analysis.strength import UncertaintyAnalysis
 from mast_plugin.comparison.estimate import Comparison
 from mast_plugin.evaluation.measurement import Measurement
-from mast_plugin.report import comparison, curve, feature_map, invariance, mask, uncertainty
+from mast_plugin.report import comparison, curve, feature_map, invariance, mask, uncertainty_figure
 from mast_plugin.report.content import Picture, Section
 
 _PROFILES = {
@@ -157,13 +157,13 @@ def uncertainties(analysis: UncertaintyAnalysis) -> Section:
     pictures = (
         Picture(
             "strengths",
-            uncertainty.draw_strengths(analysis),
+            uncertainty_figure.draw_strengths(analysis),
             "Predicted log-variance and measured error against strength, one panel per type.",
             f"Means over {number}, with one type applied and all others off.",
         ),
         Picture(
             "correlations",
-            uncertainty.draw_correlations(analysis),
+            uncertainty_figure.draw_correlations(analysis),
             "Rank correlations with intervals, one per type.",
             f"Bars are 95 % intervals over the {number}. Right of zero, the uncertainty grows as "
             "the two views' parameters move apart.",
@@ -192,7 +192,7 @@ def pairs(analysis: UncertaintyAnalysis) -> Section:
         (
             Picture(
                 "pairs",
-                uncertainty.draw_pairs(analysis),
+                uncertainty_figure.draw_pairs(analysis),
                 "Pairs of views on which the network is most and least certain.",
                 raster=True,
             ),

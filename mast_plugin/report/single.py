@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from mast_plugin.analysis.relation import relate
-from mast_plugin.analysis.uncertainty import UncertaintyAnalysis
+from mast_plugin.analysis.strength import UncertaintyAnalysis
 from mast_plugin.evaluation.measurement import Measurement
 from mast_plugin.report import section
 from mast_plugin.report.content import ReportContent, Section
@@ -23,7 +23,7 @@ class Findings:
     Attributes:
         types: the K augmentation types, in the order of the masks' rows.
         masks: (K, D), in (0, 1].
-        uncertainty: see :func:`mast_plugin.analysis.uncertainty.analyse_uncertainty`.
+        uncertainty: see :func:`mast_plugin.analysis.strength.analyse_uncertainty`.
         feature_map: see :func:`mast_plugin.report.feature_map.map_features`.
     """
 

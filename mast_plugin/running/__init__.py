@@ -1,1 +1,1 @@
-"""A command while it runs: its folder, its end, what it says, what it goes on from."""
+"""What surrounds a command: its folder and owner, checkpoints, progress, interruption, end."""

@@ -16,6 +16,7 @@ from mast_plugin.errors import ConfigurationError, DataError, shown
 from mast_plugin.files.document import first_line, refuse_boundless
 from mast_plugin.option import check_all, defaults, rules
 from mast_plugin.setting.backbone import fitted
+from mast_plugin.setting.entry import mark_as_ours
 from mast_plugin.setting.evaluation_schema import Comparison, Evaluation
 from mast_plugin.setting.optimizer import completed
 from mast_plugin.setting.pretraining_schema import TRAINER, Pretraining
@@ -173,7 +174,7 @@ def resolve(cfg: DictConfig) -> DictConfig:
         # Both hosts' schedules divide by zero at the end of a warm-up as long as the run.
         scheduler.warmup_epochs = complete.max_epochs / 2
     complete.name = complete.name or f"{complete.method}-{complete.data.dataset}"
-    complete.entry = "mast_plugin"
+    mark_as_ours(complete)
     return complete
 
 

@@ -1,1 +1,1 @@
-"""Interpreters of plans: what turns images into views."""
+"""Plans of augmentations, and what turns an image into views by them (torchvision's half)."""

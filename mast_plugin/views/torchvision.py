@@ -19,6 +19,7 @@ from mast_plugin.core.route import RoutePolicy
 from mast_plugin.errors import ConfigurationError, DataError
 from mast_plugin.views.change import change_of
 from mast_plugin.views.drawing import draw_view
+from mast_plugin.views.pair import RoutedPair
 from mast_plugin.views.pil import apply, centred
 from mast_plugin.views.plan import IMAGENET_MEAN, IMAGENET_STD, Plan, ViewSpec
 
@@ -43,13 +44,12 @@ class RoutedViews:
         self._columns = [[plan.types.index(name) for name in view.types] for view in plan.views]
         self._to_tensor = _Normalise(plan.mean, plan.std)
 
-    def __call__(self, image: Image.Image) -> list[Tensor]:
-        """Makes ``[view, view, route, change]`` of an RGB image.
+    def __call__(self, image: Image.Image) -> RoutedPair:
+        """Makes the pair of an RGB image.
 
         Returns:
-            Two normalised float32 views **(3, crop_size, crop_size)**, a bool route **(K,)** in
-            the order of ``plan.types``, and a float32 change **(P,)**, see
-            :mod:`mast_plugin.views.change`; a loader's default collation puts N in front of each.
+            Two views, the route in the order of ``plan.types``, and the change; a loader's default
+            collation puts N in front of each.
 
         Raises:
             DataError: the image is not RGB.
@@ -61,7 +61,8 @@ class RoutedViews:
             view, applied = _view(image, plan, rng, [active[column] for column in columns])
             views.append(self._to_tensor(view))
             numbers.append(self.change.of_view(applied, (image.height, image.width)))
-        return [*views, route, torch.from_numpy(self.change.between(*numbers))]
+        first, second = views
+        return RoutedPair(first, second, route, torch.from_numpy(self.change.between(*numbers)))
 
     def __repr__(self) -> str:
         return f"RoutedViews({self.policy}, {self.plan})"

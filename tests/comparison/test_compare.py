@@ -14,7 +14,6 @@ from omegaconf import OmegaConf
 from scipy import stats
 
 from mast_plugin.compare import compare
-from mast_plugin.comparison.cell import Cell
 from mast_plugin.comparison.estimate import (
     MEAN_TASK,
     Estimate,
@@ -23,6 +22,7 @@ from mast_plugin.comparison.estimate import (
     estimate,
     scores_of,
 )
+from mast_plugin.comparison.trial import Trial
 from mast_plugin.comparison.variant import Variant, composed, grid, read_variant, recipe_folder
 from mast_plugin.errors import ConfigurationError, DataError
 from mast_plugin.evaluation.measurement import Measurement
@@ -30,6 +30,8 @@ from mast_plugin.registration import register_resolvers
 from mast_plugin.running.cost import read_cost
 from mast_plugin.running.ownership import _started, owned, owner_of
 from mast_plugin.setting.configuration import shipped_directory
+
+pytestmark = pytest.mark.slow
 
 MAIN = Path(__file__).parents[2] / "main_compare.py"
 KNOWN = OmegaConf.to_container(
@@ -144,7 +146,7 @@ def test_a_grid_holds_every_combination():
 def test_runs_that_differ_in_anything_have_folders_of_their_own(tiny, tmp_path):
     def folder(name="mast", seed=0, **changes):
         variant = read_variant(name, KNOWN).changed({**tiny, **changes})
-        return Cell.plan(variant, seed, recipe_folder(None), tmp_path).folder
+        return Trial.plan(variant, seed, recipe_folder(None), tmp_path).folder
 
     folders = [
         folder(),
@@ -160,11 +162,11 @@ def test_runs_that_differ_in_anything_have_folders_of_their_own(tiny, tmp_path):
 
 
 def test_one_run_is_never_done_by_two_at_once(tiny, tmp_path):
-    cell = Cell.plan(read_variant("mast", KNOWN).changed(tiny), 0, recipe_folder(None), tmp_path)
+    trial = Trial.plan(read_variant("mast", KNOWN).changed(tiny), 0, recipe_folder(None), tmp_path)
     refused = pytest.raises(ConfigurationError, match="another process is pretraining mast, seed 0")
-    with owned(cell.folder), refused:
-        cell.pretrain()
-    assert not cell.folder.exists()
+    with owned(trial.folder), refused:
+        trial.pretrain()
+    assert not trial.folder.exists()
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from mast_plugin.comparison import compared as module
-from mast_plugin.comparison.cell import Cell
 from mast_plugin.comparison.estimate import as_text, compared, estimate
 from mast_plugin.comparison.preparation import evaluation_of
+from mast_plugin.comparison.trial import Trial
 from mast_plugin.comparison.variant import Variant
 from mast_plugin.evaluation.evaluated import Evaluated
 from mast_plugin.evaluation.measurement import Measurement
@@ -113,12 +113,12 @@ def test_the_csv_has_every_number_under_its_columns(results, tmp_path):
 
 def test_costs_are_means_over_seeds_and_rates_over_all_seconds():
     spent = {3: {"seconds": 60.0, "images": 600.0}, 4: {"seconds": 180.0, "images": 600.0}}
-    cells = {
+    trials = {
         (method, seed): SimpleNamespace(cost={**cost, "views": 2} if method == "mast" else {})
         for method in METHODS
         for seed, cost in spent.items()
     }
-    costs = module._costs(cfg_of(), cells)
+    costs = module._costs(cfg_of(), trials)
     assert costs == {"vicreg": {}, "mast": {"views": 2, "minutes": 2.0, "images_per_second": 5.0}}
     table = compared(
         {(m, s): {"a": 1.0} for m in METHODS for s in SEEDS},
@@ -144,11 +144,11 @@ def test_every_network_is_evaluated_as_the_comparison_says():
 
 
 def test_a_dataset_that_is_given_goes_before_the_recipes_own(monkeypatch, tmp_path):
-    monkeypatch.setattr("mast_plugin.comparison.cell.latest_checkpoint", lambda _: Path("a.ckpt"))
-    monkeypatch.setattr("mast_plugin.comparison.cell.evaluate", lambda cfg: cfg)
-    cell = Cell(Variant("mast", "mast", {}), 0, tmp_path, tmp_path, 1, "recipe's")
-    assert cell.evaluate({"dataset": "given"}).dataset == "given"
-    assert cell.evaluate({"dataset": None}).dataset == "recipe's"
+    monkeypatch.setattr("mast_plugin.comparison.trial.latest_checkpoint", lambda _: Path("a.ckpt"))
+    monkeypatch.setattr("mast_plugin.comparison.trial.evaluate", lambda cfg: cfg)
+    trial = Trial(Variant("mast", "mast", {}), 0, tmp_path, tmp_path, 1, "recipe's")
+    assert trial.evaluate({"dataset": "given"}).dataset == "given"
+    assert trial.evaluate({"dataset": None}).dataset == "recipe's"
 
 
 def test_a_candidate_is_judged_by_its_validation_images(monkeypatch):
@@ -160,14 +160,14 @@ def test_a_candidate_is_judged_by_its_validation_images(monkeypatch):
         Measurement("embedding", "knn", "a", "top1", 95.0, chosen={"validation_top1": 95.0}),
     ]
     asked = []
-    cell = SimpleNamespace(
+    trial = SimpleNamespace(
         folder=Path("run"),
         is_finished=True,
         cost=None,
         pretrain=lambda _: None,
         evaluate=lambda options: asked.append(options) or Evaluated(Path("run"), HEADER, rows),
     )
-    assert module._validated(cfg_of(), cell, module.Countdown([cell])) == 40.0
+    assert module._validated(cfg_of(), trial, module.Countdown([trial])) == 40.0
     assert asked[0]["protocols"] == ["knn"] and asked[0]["output"] == "run/validation"
 
 
@@ -181,9 +181,9 @@ def test_a_search_tries_every_candidate_with_the_first_seed_and_takes_the_best(m
             for seed in seeds
         }
 
-    def validated(cfg, cell, countdown):
-        rate = cell.variant.overrides["optimizer.lr"]
-        tried.append((cell.variant.name, rate, cell.seed))
+    def validated(cfg, trial, countdown):
+        rate = trial.variant.overrides["optimizer.lr"]
+        tried.append((trial.variant.name, rate, trial.seed))
         return {1: 20.0, 2: 40.0, 3: 30.0}[rate]
 
     monkeypatch.setattr(module, "planned", planned)
@@ -209,13 +209,13 @@ def test_the_page_has_each_methods_costs_and_its_profile_with_the_first_seed(
             drawn.append((types, profiles)) or draw(types, profiles, **options)
         ),
     )
-    cells = {
+    trials = {
         key: SimpleNamespace(label=f"{key[0]}, seed {key[1]}", folder=tmp_path / key[0])
         for key in results
     }
     table = module._table(cfg_of(), results, "linear")
     costs = {"vicreg": {"views": 2.0, "minutes": 3.5, "images_per_second": 812.0}, "mast": {}}
-    compared = module.Compared(tmp_path, table, costs, {}, cells, results)
+    compared = module.Compared(tmp_path, table, costs, {}, trials, results)
     page = comparison_report.report_comparison(compared).read_text()
     ((types, profiles),) = drawn
     assert types == list(KINDS)
@@ -230,8 +230,8 @@ def test_the_sections_of_one_run_are_named_after_it(results, tmp_path, monkeypat
     from mast_plugin.report.content import Section
 
     key = ("mast", 4)
-    results[key] = replace(results[key], subject=object())
-    cells = {
+    results[key] = replace(results[key], context=object())
+    trials = {
         each: SimpleNamespace(label=f"{each[0]}, seed {each[1]}", folder=tmp_path / each[0])
         for each in results
     }
@@ -242,7 +242,7 @@ def test_the_sections_of_one_run_are_named_after_it(results, tmp_path, monkeypat
         return (Section("masks", "Masks", "", (), "none"),)
 
     monkeypatch.setattr(comparison_report, "report_run", report_run)
-    compared = module.Compared(tmp_path, None, {}, {}, cells, results)
+    compared = module.Compared(tmp_path, None, {}, {}, trials, results)
     (found,) = comparison_report._of_one_run(compared)
     assert found.title == "Masks (mast, seed 4)"
     assert reported == [(tmp_path / "mast", results[key])]

@@ -13,6 +13,7 @@ from torch.distributed.nn.functional import all_reduce
 from torch.nn.parallel import DistributedDataParallel
 
 from mast_plugin.errors import DataError
+from mast_plugin.views.pair import RoutedPair
 
 PER_RANK, SIDE, TYPES, CLASSES = 6, 16, 5, 3
 CHANGES = 10  # numbers of a change: 4 of the crop, 4 of colour jitter, grayscale, blur
@@ -87,9 +88,11 @@ def batch_of(name: str, world: int, ranks: slice) -> list[Any]:
     route[0, :, 2] = False
     labels = torch.randint(CLASSES, (world, PER_RANK), generator=generator)
     change = torch.randn((world, PER_RANK, CHANGES), generator=generator)
-    tensors = [*views.unbind(), route, change] if name == "mast" else list(views.unbind())
-    part = [tensor[ranks].flatten(0, 1) for tensor in tensors]
-    return [torch.arange(len(part[0])), part, labels[ranks].flatten()]
+    first, second, *others = (
+        tensor[ranks].flatten(0, 1) for tensor in (*views.unbind(), route, change)
+    )
+    part = RoutedPair(first, second, *others) if name == "mast" else [first, second]
+    return [torch.arange(len(first)), part, labels[ranks].flatten()]
 
 
 def gradients(step: Step) -> dict[str, Tensor]:
@@ -114,9 +117,9 @@ def refusal(step: Step, batch: list[Any], batch_idx: int, entry: str) -> str:
 
 def uneven(rank: int, step: Step) -> dict[str, str]:
     """What becomes of a batch that lacks its last image on one process alone."""
-    index, tensors, labels = batch_of("mast", 2, slice(rank, rank + 1))
+    index, pair, labels = batch_of("mast", 2, slice(rank, rank + 1))
     count = PER_RANK - rank
-    batch = [index[:count], [tensor[:count] for tensor in tensors], labels[:count]]
+    batch = [index[:count], RoutedPair(*(each[:count] for each in pair)), labels[:count]]
     return {
         "first batch, our loader": refusal(step, batch, 0, "mast_plugin"),
         "later batch, another loader": refusal(step, batch, 1, "elsewhere"),

@@ -11,6 +11,8 @@ from mast_plugin import SubspaceHead, mast_loss
 
 from .tolerances import TOLERANCE
 
+pytestmark = pytest.mark.slow
+
 FEATURES, TYPES = 10, 5
 HEADERS = Path(sysconfig.get_paths()["include"]) / "Python.h"
 with_and_without = pytest.mark.parametrize("uncertainty", [True, False])

@@ -9,6 +9,8 @@ from ..launch import launch_ranks
 from . import rank_loss
 from .tolerances import TOLERANCE
 
+pytestmark = pytest.mark.slow
+
 WORLDS = (2, 3)
 
 

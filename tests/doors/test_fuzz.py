@@ -13,6 +13,8 @@ from ..hostile.case import attempt
 from ..hostile.configuration import KINDS as CONFIGURATIONS
 from ..hostile.file import KINDS as FILES
 
+pytestmark = pytest.mark.slow
+
 CASES = {
     "pretraining configuration": 100,
     "pretraining without steps": 6,

@@ -12,13 +12,15 @@ from mast_plugin.comparison.variant import Variant, composed, grid
 from mast_plugin.errors import ConfigurationError, DataError
 from mast_plugin.evaluate import checked as checked_evaluation
 from mast_plugin.evaluation.measurement import read as read_measurements
-from mast_plugin.evaluation.network.network import open_network
+from mast_plugin.evaluation.network.opening import open_network
 from mast_plugin.pretrain import pretrain
 from mast_plugin.pretraining.preparation import planned_run
 from mast_plugin.running.cost import read_cost
 from mast_plugin.setting.configuration import resolve
 
 from ..hostile import material
+
+pytestmark = pytest.mark.slow
 
 HUGE = 16**5000
 """More digits than Python agrees to print."""

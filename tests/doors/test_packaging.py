@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 CHECKOUT = Path(__file__).parents[2]
 CONFIGURATIONS = sorted((CHECKOUT / "scripts" / "pretrain").rglob("*.yaml"))
 

@@ -15,6 +15,8 @@ from mast_plugin.pretrain import pretrain as run_pretraining
 from mast_plugin.pretraining.building import build_model
 from mast_plugin.setting.configuration import resolve, with_crops
 
+pytestmark = pytest.mark.slow
+
 MAIN = Path(__file__).parents[2] / "main_pretrain.py"
 
 

@@ -19,18 +19,20 @@ from mast_plugin.errors import ConfigurationError, DataError
 from mast_plugin.evaluate import evaluate, evaluate_and_report
 from mast_plugin.evaluation import evaluated as module
 from mast_plugin.evaluation import version
-from mast_plugin.evaluation.features.space import feature_spaces
+from mast_plugin.evaluation.features.representation import representations
 from mast_plugin.evaluation.features.view import ViewStatistics
 from mast_plugin.evaluation.header import describe
 from mast_plugin.evaluation.labels.labelled_folder import read_labelled
 from mast_plugin.evaluation.measurement import Measurement
-from mast_plugin.evaluation.network.network import open_network
+from mast_plugin.evaluation.network.opening import open_network
 from mast_plugin.evaluation.protocols import labelfree
 from mast_plugin.evaluation.protocols.fewshot import few_shot_measurements
 from mast_plugin.evaluation.protocols.logistic import linear_measurements
-from mast_plugin.evaluation.protocols.protocol import PROTOCOLS
+from mast_plugin.evaluation.protocols.registry import PROTOCOLS
 from mast_plugin.report.run_report import findings
 from mast_plugin.setting.configuration import plain
+
+pytestmark = pytest.mark.slow
 
 MAIN = Path(__file__).parents[2] / "main_evaluate.py"
 TASKS = ["digit", "hue"]
@@ -120,10 +122,10 @@ def test_what_is_read_again_is_known_by_everything_that_matters(options):
     def digest(**changes):
         cfg = module.checked(options(**{"cache": "/nowhere", "device": "auto", **changes}))
         table = read_labelled(Path(cfg.dataset), cfg.tasks)
-        subject = SimpleNamespace(
+        context = SimpleNamespace(
             network=network, table=table, statistics=module._statistics(cfg, network)
         )
-        return describe(plain(cfg), subject, Path(cfg.dataset))["digest"]
+        return describe(plain(cfg), context, Path(cfg.dataset))["digest"]
 
     assert {
         *ESSENTIAL,
@@ -153,39 +155,39 @@ def test_another_network_is_measured_again(options, checkpoint, tmp_path):
     assert [row.value for row in again.rows] != [row.value for row in first.rows]
 
 
-def subject_of(cfg, **changed):
+def context_of(cfg, **changed):
     """What an evaluation's protocols are given; ``changed`` is of the network's plan."""
     network = open_network(Path(cfg.checkpoint))
     network = replace(network, plan=replace(network.plan, **changed))
-    return module._subject(module.checked(cfg), network, Path(cfg.output))[0]
+    return module._context(module.checked(cfg), network, Path(cfg.output))[0]
 
 
 def test_every_option_reaches_the_protocols(options):
     given = {"unmirrored": ["digit"], "epochs": {"finetune": 3, "lightning-linear": 4}, "seed": 7}
-    subject = subject_of(
+    context = context_of(
         options(**given, batch_size=17, subspaces=["linear"], combinations=["crop+grayscale"])
     )
-    assert {name: getattr(subject, name) for name in given} == given
-    assert (subject.batch_size, subject.workers) == (17, 0)
-    assert subject.masked == ["linear"]
-    assert subject.spaces[-1].name == "subspaces crop+grayscale"
-    assert (len(subject.train), len(subject.test)) == (160, 60)
+    assert {name: getattr(context, name) for name in given} == given
+    assert (context.batch_size, context.workers) == (17, 0)
+    assert context.masked == ["linear"]
+    assert context.spaces[-1].name == "subspaces crop+grayscale"
+    assert (len(context.train), len(context.test)) == (160, 60)
 
 
 def test_views_are_those_of_the_run_unless_others_are_asked_for(options):
     own = {"crop_size": 20, "mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6)}
     other = {"crop_size": 24, "mean": (0.6, 0.5, 0.4), "std": (0.3, 0.2, 0.1)}
-    assert subject_of(options(), **own).statistics == ViewStatistics(**own)
+    assert context_of(options(), **own).statistics == ViewStatistics(**own)
     asked = {name: list(v) if isinstance(v, tuple) else v for name, v in other.items()}
-    assert subject_of(options(view=asked), **own).statistics == ViewStatistics(**other)
+    assert context_of(options(view=asked), **own).statistics == ViewStatistics(**other)
 
 
 def test_the_report_looks_at_test_images_drawn_by_the_seed(options):
-    subject = subject_of(options(seed=3))
-    gone = tuple(path.with_name("gone.png") for path in subject.table.train_files)
-    found = findings(replace(subject, table=replace(subject.table, train_files=gone)))
+    context = context_of(options(seed=3))
+    gone = tuple(path.with_name("gone.png") for path in context.table.train_files)
+    found = findings(replace(context, table=replace(context.table, train_files=gone)))
     assert (found.uncertainty.seed, found.uncertainty.num_images) == (3, 60)
-    for task in subject.table.tasks:
+    for task in context.table.tasks:
         names, labels = found.feature_map.labels[task.name]
         assert (names, labels.tolist()) == (task.classes, task.val.tolist())
 
@@ -387,7 +389,7 @@ def test_images_are_loaded_in_processes_under_joblib_too(labelled):
 def test_a_subspace_is_the_embedding_times_its_mask(checkpoint):
     network = open_network(checkpoint)
     features = torch.randn(6, 512, generator=torch.Generator().manual_seed(0))
-    spaces = {s.name: s for s in feature_spaces(network, ["crop+grayscale"])}
+    spaces = {s.name: s for s in representations(network, ["crop+grayscale"])}
     embedding = spaces["embedding"](features)
     crop, grey = (network.masks[network.types.index(name)] for name in ("crop", "grayscale"))
     torch.testing.assert_close(spaces["subspace crop"](features), embedding * crop)

@@ -27,6 +27,8 @@ from mast_plugin.evaluation import (
 from mast_plugin.loading.dataset import embedded_dataset
 from mast_plugin.loading.scene import TASKS, Specification
 
+pytestmark = pytest.mark.slow
+
 
 def view(image):
     pixels = torch.from_numpy(np.array(image, dtype=np.float32))

@@ -19,6 +19,8 @@ from mast_plugin.evaluation.protocols.finetune import (
     finetune_measurements,
 )
 
+pytestmark = pytest.mark.slow
+
 SIZE = 16
 VIEW = ViewStatistics(SIZE)
 SEEN: list[int] = []

@@ -15,7 +15,7 @@ from torch import nn
 from torchvision.models import resnet18
 
 from mast_plugin.errors import ConfigurationError
-from mast_plugin.evaluation.network.network import open_network
+from mast_plugin.evaluation.network.opening import open_network
 
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 

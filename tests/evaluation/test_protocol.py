@@ -8,12 +8,12 @@ import torch
 from PIL import Image
 from torch import nn
 
-from mast_plugin.evaluation.features.space import feature_spaces
+from mast_plugin.evaluation.features.representation import representations
 from mast_plugin.evaluation.features.view import ViewStatistics
 from mast_plugin.evaluation.labels.tasks import Task, TaskTable
-from mast_plugin.evaluation.network.network import Network
+from mast_plugin.evaluation.network.opening import Network
 from mast_plugin.evaluation.protocols.labelfree import label_free_measurements
-from mast_plugin.evaluation.protocols.protocol import PROTOCOLS, Subject, steps
+from mast_plugin.evaluation.protocols.registry import PROTOCOLS, Context, steps
 from mast_plugin.views.augmentation import Augmentation
 from mast_plugin.views.plan import Plan
 
@@ -50,7 +50,7 @@ def files(tmp_path_factory):
 
 
 @pytest.fixture
-def subject(files):
+def context(files):
     """A task of three classes that feature 0 tells; a mask for each type."""
     rng = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
@@ -65,10 +65,10 @@ def subject(files):
     task = Task("a", ("x", "y", "z"), labels[:TRAIN], labels[TRAIN:])
     table = TaskTable(tuple(files[:TRAIN]), tuple(files[TRAIN:]), (task,))
     statistics = ViewStatistics(SIZE, PLAN.mean, PLAN.std)
-    return Subject(
+    return Context(
         network,
         table,
-        feature_spaces(network),
+        representations(network),
         statistics,
         features[:TRAIN],
         features[TRAIN:],
@@ -78,13 +78,13 @@ def subject(files):
     )
 
 
-def rows_of(subject, protocol):
-    return [row for _, step in steps(subject, [protocol]) for row in step()]
+def rows_of(context, protocol):
+    return [row for _, step in steps(context, [protocol]) for row in step()]
 
 
 @pytest.mark.parametrize("protocol", ["linear", "few-shot"])
-def test_a_subspace_is_measured_without_what_its_mask_leaves_out(protocol, subject):
-    rows = rows_of(replace(subject, masked=(protocol,)), protocol)
+def test_a_subspace_is_measured_without_what_its_mask_leaves_out(protocol, context):
+    rows = rows_of(replace(context, masked=(protocol,)), protocol)
     top1 = {row.space: row.value for row in rows if row.metric == "top1"}
     assert set(top1) == {
         "backbone", "embedding", "subspace horizontal_flip", "subspace brightness"
@@ -94,49 +94,49 @@ def test_a_subspace_is_measured_without_what_its_mask_leaves_out(protocol, subje
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_the_seed_decides_what_every_protocol_draws(protocol, subject, host):
+def test_the_seed_decides_what_every_protocol_draws(protocol, context, host):
     one, again, other = (
-        [(row.value, row.low, row.high) for row in rows_of(replace(subject, seed=seed), protocol)]
+        [(row.value, row.low, row.high) for row in rows_of(replace(context, seed=seed), protocol)]
         for seed in (1, 1, 2)
     )
     assert one == again != other
 
 
-def test_label_free_measures_are_of_the_test_images(subject):
+def test_label_free_measures_are_of_the_test_images(context):
     found = {
         (row.space, row.metric): row.value
-        for row in rows_of(subject, "label-free")
+        for row in rows_of(context, "label-free")
         if row.metric != "alignment"
     }
-    expected = label_free_measurements("backbone", subject.test)
+    expected = label_free_measurements("backbone", context.test)
     assert {("backbone", row.metric): row.value for row in expected}.items() <= found.items()
 
 
-def test_the_alignment_is_that_of_two_views_of_one_image(subject):
+def test_the_alignment_is_that_of_two_views_of_one_image(context):
     """A flip changes nothing of the mean colours, in which any two images differ."""
     flips = Plan(SIZE, (FLIP,))
-    same = replace(subject, network=replace(subject.network, plan=flips), spaces=subject.spaces[:1])
-    for each, low, high in ((same, 0, 1e-6), (subject, 1e-4, 4)):
+    same = replace(context, network=replace(context.network, plan=flips), spaces=context.spaces[:1])
+    for each, low, high in ((same, 0, 1e-6), (context, 1e-4, 4)):
         rows = rows_of(each, "label-free")
         (alignment,) = (r.value for r in rows if (r.space, r.metric) == ("backbone", "alignment"))
         assert low <= alignment <= high
 
 
 @pytest.mark.parametrize("protocol", ["knn", "linear", "few-shot", "label-free", "invariance"])
-def test_no_protocol_of_frozen_features_opens_a_training_image(protocol, subject):
-    gone = tuple(path.with_name("gone.png") for path in subject.table.train_files)
-    assert rows_of(replace(subject, table=replace(subject.table, train_files=gone)), protocol)
+def test_no_protocol_of_frozen_features_opens_a_training_image(protocol, context):
+    gone = tuple(path.with_name("gone.png") for path in context.table.train_files)
+    assert rows_of(replace(context, table=replace(context.table, train_files=gone)), protocol)
 
 
 @pytest.mark.parametrize(
     ("protocol", "key"), [("lightning-linear",) * 2, ("finetune-10%", "finetune")]
 )
 def test_a_protocol_that_trains_does_so_for_the_epochs_that_it_is_given(
-    protocol, key, subject, host
+    protocol, key, context, host
 ):
     def seen(epochs):
         SEEN.clear()
-        rows_of(replace(subject, epochs={key: epochs}), protocol)
+        rows_of(replace(context, epochs={key: epochs}), protocol)
         return sum(SEEN)
 
     (one, two, three) = (seen(epochs) for epochs in (1, 2, 3))
@@ -144,7 +144,7 @@ def test_a_protocol_that_trains_does_so_for_the_epochs_that_it_is_given(
 
 
 @pytest.mark.parametrize("protocol", ["lightning-linear", "finetune-1%", "finetune-10%"])
-def test_a_protocol_that_trains_is_told_what_must_not_be_mirrored(protocol, subject, host):
+def test_a_protocol_that_trains_is_told_what_must_not_be_mirrored(protocol, context, host):
     flips = []
 
     class Recording(ViewStatistics):
@@ -152,8 +152,8 @@ def test_a_protocol_that_trains_is_told_what_must_not_be_mirrored(protocol, subj
             flips.append(flip)
             return super().training(flip=flip, min_scale=min_scale)
 
-    (task,) = subject.table.tasks
-    table = replace(subject.table, tasks=(task, replace(task, name="sided")))
-    given = replace(subject, table=table, statistics=Recording(SIZE), unmirrored=("sided",))
+    (task,) = context.table.tasks
+    table = replace(context.table, tasks=(task, replace(task, name="sided")))
+    given = replace(context, table=table, statistics=Recording(SIZE), unmirrored=("sided",))
     rows_of(given, protocol)
     assert flips == [True, False]

@@ -23,7 +23,7 @@ from mast_plugin.evaluation.protocols import (
     neighbour,
     profile,
 )
-from mast_plugin.evaluation.protocols.protocol import PROTOCOLS
+from mast_plugin.evaluation.protocols.registry import PROTOCOLS
 from mast_plugin.loading.image import load_image
 from mast_plugin.views.augmentation import Augmentation
 from mast_plugin.views.plan import Plan

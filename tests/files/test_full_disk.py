@@ -20,6 +20,8 @@ from mast_plugin.report.figure import new_figure, save
 
 from .test_checkpoint import largest_file
 
+pytestmark = pytest.mark.slow
+
 
 def keep_features(files: list[Path], folder: Path, can_allocate: bool, result) -> None:
     if not can_allocate:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mast_plugin import pretrain as pretraining
 from mast_plugin.errors import ConfigurationError
-from mast_plugin.evaluation.network.network import open_network
+from mast_plugin.evaluation.network.opening import open_network
 from mast_plugin.evaluation.network.weight_file import read_weights
 from mast_plugin.host.checkpoint import streaming_io
 from mast_plugin.pretraining.preparation import planned_run

@@ -13,9 +13,9 @@ from PIL import EpsImagePlugin, Image
 from mast_plugin.errors import DataError
 from mast_plugin.evaluation.labels.labelled_folder import read_labelled
 from mast_plugin.loading.image import load_image
+from mast_plugin.loading.image_table import ImageTable
 from mast_plugin.loading.shard import TarImages
 from mast_plugin.loading.shard_index import read_index, write_index
-from mast_plugin.loading.table import ImageTable
 from mast_plugin.views.torchvision import CentredView
 
 from ..hostile import material

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from omegaconf import OmegaConf, open_dict
 
 from mast_plugin.errors import ConfigurationError
-from mast_plugin.evaluation.network.network import open_network
+from mast_plugin.evaluation.network.opening import open_network
 from mast_plugin.host import memory
 from mast_plugin.host.momentum import padded
 from mast_plugin.pretrain import pretrain

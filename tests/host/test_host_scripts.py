@@ -22,6 +22,7 @@ RUNNER = Path(__file__).with_name("host_script.py")
 pytestmark = [
     pytest.mark.skipif(host_kind() != "mainline", reason="the release ships no script"),
     pytest.mark.skipif(not (CHECKOUT / "main_knn.py").is_file(), reason="SOLO_LEARN is not set"),
+    pytest.mark.slow,
 ]
 
 

@@ -5,6 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 CHECKOUT = Path(__file__).parents[2]
 START = f"import site, sys; site.addsitedir({str(CHECKOUT)!r})\n"
 

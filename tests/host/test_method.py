@@ -109,10 +109,10 @@ def test_training_step_is_the_loss_of_the_outputs_with_the_options(built, batch)
         z1,
         z2,
         masks=model.head.masks,
-        route=batch[1][2],
+        route=batch[1].route,
         log_variance=model.head.log_variance(f1, f2),
-        told=model.head.told_change(z1, z2, batch[1][2]),
-        change=batch[1][3],
+        told=model.head.told_change(z1, z2, batch[1].route),
+        change=batch[1].change,
         change_types=model.head.change_types,
         options=LossOptions(
             invariance_weight=o.invariance_weight,

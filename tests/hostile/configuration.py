@@ -113,7 +113,7 @@ def _shipped(name: str) -> dict[str, Any]:
 
 def _arguments(rng: random.Random) -> Call:
     """A run's args.json, which comes with its checkpoint from wherever that comes."""
-    from mast_plugin.evaluation.network.network import open_network
+    from mast_plugin.evaluation.network.opening import open_network
 
     material.link("trained.ckpt", Path("run.ckpt"))
     content = json.dumps(_printable(mutated(material.arguments(), rng))).encode()

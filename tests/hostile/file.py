@@ -27,7 +27,7 @@ def _image(rng: random.Random) -> Call:
 
     chance, path = rng.random(), Path("a.png")
     if chance < 0.85:
-        path.write_bytes(damaged(material.image(rng.choice(material.FORMATS)), rng))
+        path.write_bytes(damaged(material.image(rng.choice(material.IMAGE_FORMATS)), rng))
     elif chance < 0.95:
         path.write_bytes(_boastful(rng))
     else:
@@ -69,7 +69,7 @@ def _label_table(rng: random.Random) -> Call:
 
 
 def _image_table(rng: random.Random) -> Call:
-    from mast_plugin.loading.table import ImageTable
+    from mast_plugin.loading.image_table import ImageTable
 
     material.write_labelled(Path("set"), [])
     Path("up.png").write_bytes(material.image())

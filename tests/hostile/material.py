@@ -14,7 +14,7 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
-FORMATS = ("PNG", "JPEG", "BMP", "PPM", "TIFF", "WEBP", "GIF")
+IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "PPM", "TIFF", "WEBP", "GIF")
 RECIPES = ("mast", "mast15", "simclr", "vicreg")
 FOLDERS = (".", "cifar", "stl10", "imagenet-100", "imagenet", "custom")
 

@@ -21,6 +21,7 @@ from mast_plugin.loading.image import load_image
 from mast_plugin.loading.shard import TarImages, read_index
 from mast_plugin.setting.configuration import resolve
 from mast_plugin.views.augmentation import Augmentation
+from mast_plugin.views.pair import RoutedPair
 from mast_plugin.views.plan import Plan
 from mast_plugin.views.torchvision import PlainViews, RoutedViews
 
@@ -30,9 +31,11 @@ pytest.importorskip("nvidia.dali", reason="DALI is not installed: pip install 'm
 
 from mast_plugin.loading.dali import loader as loading
 from mast_plugin.loading.dali import require_dali
+from mast_plugin.loading.dali.configured import chosen_device, draws_of
 from mast_plugin.loading.dali.loader import DALILoader
-from mast_plugin.loading.dali.open import chosen_device, draws_of
 from mast_plugin.loading.dali.source import Files, Share, source_of
+
+pytestmark = pytest.mark.slow
 
 MAIN = Path(__file__).parents[2] / "main_pretrain.py"
 COUNT = 23
@@ -80,7 +83,9 @@ def shown(view):
 def epoch(loader_):
     """Indexes of an epoch in order, having checked that they tell the truth."""
     order = []
-    for index, (first, second, route, _), label in loader_:
+    for index, pair, label in loader_:
+        assert isinstance(pair, RoutedPair)
+        first, second, route, _ = pair
         assert torch.equal(shown(first), index) and torch.equal(shown(second), index)
         assert torch.equal(label, torch.from_numpy(loader_.source.labels)[index])
         assert first.shape == second.shape == (len(index), 3, 8, 8)

@@ -12,6 +12,7 @@ from mast_plugin.core.route import RoutePolicy
 from mast_plugin.loading.data import training_images, training_loader
 from mast_plugin.loading.repetition import reseeding, seed_of
 from mast_plugin.setting.configuration import resolve
+from mast_plugin.views.pair import RoutedPair
 from mast_plugin.views.plan import parse_pair
 from mast_plugin.views.torchvision import RoutedViews
 
@@ -31,7 +32,9 @@ def loader(small):
 def epoch(loader, number: int) -> list[list[torch.Tensor]]:
     """Indices, views, routes and labels of every batch."""
     loader.sampler.set_epoch(number)
-    return [[index, *views, label] for index, views, label in loader]
+    batches = list(loader)
+    assert all(isinstance(pair, RoutedPair) for _, pair, _ in batches)
+    return [[index, *pair, label] for index, pair, label in batches]
 
 
 def indices(batches) -> list[int]:

@@ -26,6 +26,8 @@ from mast_plugin.views.change import ACTIVE
 
 from ..views.levels import MARGIN, MEAN, SIZE, STD, TOLERANCE, away_from_edges, picture
 
+pytestmark = pytest.mark.slow
+
 COUNT = 6
 FULL = RoutePolicy(1.0, 0.0)
 

@@ -21,6 +21,8 @@ from mast_plugin.loading.dali.kernel.fused import STEPS, passes_of
 from mast_plugin.views.change import ACTIVE
 from mast_plugin.views.drawing import CROP_ATTEMPTS
 
+pytestmark = pytest.mark.slow
+
 NAMES = list(STEPS)
 PARAMETERS = {name: parameter for name, (_, parameter) in STEPS.items()}
 PLAN = Plan(16, tuple(Augmentation(name, 0.5) for name in NAMES), (0.5,) * 3, (0.2,) * 3)

@@ -7,7 +7,7 @@ from matplotlib.colors import to_rgba
 
 from mast_plugin.analysis.correlation import Correlation
 from mast_plugin.analysis.relation import relate
-from mast_plugin.analysis.uncertainty import ExtremePairs, TypeUncertainty, UncertaintyAnalysis
+from mast_plugin.analysis.strength import ExtremePairs, TypeUncertainty, UncertaintyAnalysis
 from mast_plugin.comparison.estimate import Comparison, ComparisonRow, Estimate
 from mast_plugin.evaluation.measurement import Measurement
 from mast_plugin.report import (
@@ -17,7 +17,7 @@ from mast_plugin.report import (
     invariance,
     mask,
     section,
-    uncertainty,
+    uncertainty_figure,
 )
 from mast_plugin.report.headline import several_methods
 
@@ -70,7 +70,7 @@ def analysis():
     ("row", "title", "shade", "number"), [(0, "most", 0.25, 10), (1, "least", 0.75, 20)]
 )
 def test_pairs_stand_under_what_they_are(row, title, shade, number, analysis):
-    part = uncertainty.draw_pairs(analysis).subfigs[row]
+    part = uncertainty_figure.draw_pairs(analysis).subfigs[row]
     assert part.get_suptitle() == f"{title} certain pairs"
     for column in range(2):
         first, second = part.axes[column], part.axes[2 + column]
@@ -81,7 +81,7 @@ def test_pairs_stand_under_what_they_are(row, title, shade, number, analysis):
 
 
 def test_every_panel_shows_its_types_variance_and_error(analysis):
-    figure = uncertainty.draw_strengths(analysis)
+    figure = uncertainty_figure.draw_strengths(analysis)
     assert [axes.get_title(loc="left") for axes in figure.axes] == list(TYPES)
     for k, axes in enumerate(figure.axes):
         found = lines_of(axes)
@@ -91,7 +91,7 @@ def test_every_panel_shows_its_types_variance_and_error(analysis):
 
 
 def test_every_correlation_stands_in_its_types_row(analysis):
-    (axes,) = uncertainty.draw_correlations(analysis).axes
+    (axes,) = uncertainty_figure.draw_correlations(analysis).axes
     assert names_of(axes.get_yticklabels()) == list(TYPES)
     for row, kind in enumerate(analysis.types):
         bar, dot = axes.lines[2 * row : 2 * row + 2]

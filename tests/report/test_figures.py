@@ -9,10 +9,10 @@ from sklearn.decomposition import PCA
 
 from mast_plugin.analysis.correlation import Correlation
 from mast_plugin.analysis.relation import relate
-from mast_plugin.analysis.uncertainty import ExtremePairs, TypeUncertainty, UncertaintyAnalysis
+from mast_plugin.analysis.strength import ExtremePairs, TypeUncertainty, UncertaintyAnalysis
 from mast_plugin.comparison.estimate import Comparison, ComparisonRow, Estimate
 from mast_plugin.errors import ConfigurationError
-from mast_plugin.report import comparison, curve, feature_map, invariance, mask, uncertainty
+from mast_plugin.report import comparison, curve, feature_map, invariance, mask, uncertainty_figure
 from mast_plugin.report.figure import line, save
 from mast_plugin.views.augmentation import TYPES
 
@@ -72,9 +72,9 @@ FIGURES = {
     "overlap": lambda k: mask.draw_overlap(relate(random_masks(k), types_of(k))),
     "tree": lambda k: mask.draw_tree(relate(random_masks(max(k, 2)), types_of(max(k, 2)))),
     "parts": lambda k: mask.draw_parts(relate(random_masks(k), types_of(k))),
-    "strengths": lambda k: uncertainty.draw_strengths(analysis_of(k)),
-    "correlations": lambda k: uncertainty.draw_correlations(analysis_of(k)),
-    "pairs": lambda k: uncertainty.draw_pairs(analysis_of(k)),
+    "strengths": lambda k: uncertainty_figure.draw_strengths(analysis_of(k)),
+    "correlations": lambda k: uncertainty_figure.draw_correlations(analysis_of(k)),
+    "pairs": lambda k: uncertainty_figure.draw_pairs(analysis_of(k)),
     "map": lambda k: feature_map.draw_map(map_of(k)),
     "comparison": lambda k: comparison.draw_comparison(comparison_of(min(k, 6))),
 }

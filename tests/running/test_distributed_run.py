@@ -11,6 +11,8 @@ from mast_plugin.pretrain import pretrain
 
 from ..launch import launch
 
+pytestmark = pytest.mark.slow
+
 MAIN = Path(__file__).parents[2] / "main_pretrain.py"
 
 

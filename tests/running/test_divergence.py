@@ -106,13 +106,13 @@ def test_a_built_in_method_ends_with_one_sentence_and_status_2(cut_down, tmp_pat
 
 
 def test_a_comparison_does_not_train_again_what_diverged(host, tmp_path):
-    from mast_plugin.comparison.cell import Cell
+    from mast_plugin.comparison.trial import Trial
     from mast_plugin.comparison.variant import Variant
 
-    cell = Cell(Variant("vicreg", "vicreg", {}), 0, tmp_path, tmp_path, 5, None)
+    trial = Trial(Variant("vicreg", "vicreg", {}), 0, tmp_path, tmp_path, 5, None)
     (tmp_path / "divergence.json").write_text("{}")
     with pytest.raises(DivergenceError, match=r"vicreg, seed 0 diverged .* remove that file"):
-        cell.pretrain()
+        trial.pretrain()
 
 
 # --- the guard alone -----------------------------------------------------------------------------

@@ -14,6 +14,8 @@ import torch
 
 from mast_plugin.running.interruption import Interruption, arrived, uninterrupted, watched
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 120.0
 

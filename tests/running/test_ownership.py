@@ -20,6 +20,8 @@ from mast_plugin.setting.configuration import resolve
 
 from ..files.test_checkpoint import largest_file
 
+pytestmark = pytest.mark.slow
+
 HOLD = """
 import sys, time
 from pathlib import Path

@@ -134,7 +134,7 @@ def test_a_terminal_gets_a_bar(monkeypatch):
 # --- the runs of a comparison --------------------------------------------------------------------
 
 
-class Cell:
+class Trial:
     def __init__(self, *, is_finished: bool = False) -> None:
         self.is_finished = is_finished
         self.said = ""
@@ -148,18 +148,18 @@ class Cell:
 
 
 def test_the_runs_are_counted_and_their_time_is_estimated():
-    cells = [Cell(), Cell(is_finished=True), Cell(), Cell()]
-    countdown = Countdown(cells)
-    cells[1].cost  # noqa: B018
-    for cell in cells:
-        if not cell.is_finished:
-            countdown.pretrain(cell)
-    assert [cell.said for cell in cells] == [
+    trials = [Trial(), Trial(is_finished=True), Trial(), Trial()]
+    countdown = Countdown(trials)
+    trials[1].cost  # noqa: B018
+    for trial in trials:
+        if not trial.is_finished:
+            countdown.pretrain(trial)
+    assert [trial.said for trial in trials] == [
         "run 1 of 3, about 9 minutes left",
         "",
         "run 2 of 3, about 6 minutes left",
         "run 3 of 3, about 3 minutes left",
     ]
-    fresh = [Cell(), Cell()]
+    fresh = [Trial(), Trial()]
     Countdown(fresh, " of the search").pretrain(fresh[0])
     assert fresh[0].said == "run 1 of 2 of the search"

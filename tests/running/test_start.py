@@ -14,6 +14,8 @@ from torchvision.models import resnet18
 from mast_plugin.errors import ConfigurationError
 from mast_plugin.pretrain import pretrain
 
+pytestmark = pytest.mark.slow
+
 STILL = (
     "optimizer.name=sgd",
     "~optimizer.kwargs.fused",

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from mast_plugin.errors import ConfigurationError
-from mast_plugin.evaluation.network.network import open_network
+from mast_plugin.evaluation.network.opening import open_network
 from mast_plugin.host import host_kind
 from mast_plugin.registration import register_resolvers
 from mast_plugin.setting.backbone import fitted, require_views, stem_of_dataset, stem_of_views

@@ -23,6 +23,8 @@ from mast_plugin.views.torchvision import PlainViews, _local_generator
 
 from .levels import MARGIN, MEAN, SIZE, STD, TOLERANCE, away_from_edges, picture
 
+pytestmark = pytest.mark.slow
+
 SEPARATE = tuple(name for name in TYPES if name != "color_jitter")
 JOINED = tuple(name for name in TYPES if name not in JITTER_PARTS)
 PARAMETERS = {name: draw(Augmentation(name, 1.0), (SIZE, SIZE), random.Random(7)) for name in TYPES}

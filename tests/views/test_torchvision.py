@@ -11,6 +11,7 @@ from torchvision import transforms
 from mast_plugin.core.route import RoutePolicy
 from mast_plugin.errors import ConfigurationError, DataError
 from mast_plugin.views.augmentation import TYPES, Augmentation
+from mast_plugin.views.pair import RoutedPair
 from mast_plugin.views.pil import apply
 from mast_plugin.views.plan import Plan, ViewSpec, pair_of
 from mast_plugin.views.torchvision import CentredView, PlainViews, RoutedViews
@@ -280,7 +281,9 @@ def test_a_loader_collates_batches_of_the_hosts_format(num_workers):
     loader = DataLoader(OneImage(views), batch_size=4, num_workers=num_workers)
     batches = list(loader)
     assert len(batches) == 2
-    for index, (first, second, route, _), target in batches:
+    for index, pair, target in batches:
+        assert isinstance(pair, RoutedPair)
+        first, second, route, _ = pair
         assert index.shape == target.shape == (4,)
         assert first.shape == second.shape == (4, 3, SIZE, SIZE)
         assert first.dtype == second.dtype == torch.float32

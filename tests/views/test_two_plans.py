@@ -5,7 +5,7 @@ import warnings
 import pytest
 import torch
 
-from mast_plugin.evaluation.network.network import open_network
+from mast_plugin.evaluation.network.opening import open_network
 from mast_plugin.pretrain import pretrain
 from mast_plugin.views.plan import parse_pair
 

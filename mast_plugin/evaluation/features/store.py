@@ -77,7 +77,7 @@ class FeatureStore:
         """
         if self.folder is None:
             return self._extract(backbone, files, view)
-        subject = {
+        identity = {
             "format": _FORMAT,
             "versions": {"loading": version.LOADING, "views": version.VIEWS},
             "space": "backbone",
@@ -87,12 +87,12 @@ class FeatureStore:
             "view": asdict(view),
             "files": fingerprint(files),
         }
-        key = hashlib.sha256(json.dumps(subject, sort_keys=True).encode()).hexdigest()[:32]
+        key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
         array = self.folder / f"{key}.npy"
         kept = _read(array, len(files))
         if kept is None:
             try:
-                self._make(array, backbone, files, view, subject)
+                self._make(array, backbone, files, view, identity)
             except OSError as error:
                 raise DataError(
                     f"features cannot be kept in {self.folder} ({error}): free some space, name "
@@ -122,7 +122,7 @@ class FeatureStore:
         backbone: nn.Module,
         files: Sequence[Path],
         view: ViewStatistics,
-        subject: dict[str, Any],
+        identity: dict[str, Any],
     ) -> None:
         array.parent.mkdir(parents=True, exist_ok=True)
         unfinished = array.with_name(f".{array.stem}-{os.getpid()}.npy")
@@ -136,7 +136,7 @@ class FeatureStore:
             features = self._extract(backbone, files, view, out=allocate)
             shape = list(features.shape)
             del features  # closes the map, so that all of it is in the file
-            content = {**subject, "shape": shape, "sha256": sha256_of(unfinished)}
+            content = {**identity, "shape": shape, "sha256": sha256_of(unfinished)}
             unfinished.replace(array)
             try:
                 write_json(array.with_suffix(".json"), content)

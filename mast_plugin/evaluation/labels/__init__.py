@@ -1,1 +1,1 @@
-"""What is told apart: folders, tables and tasks with labels, and splits of them."""
+"""Labelled data: folders and tables, the tasks in them, and their splits."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mast_plugin.errors import ClassError, DataError, shown
 from mast_plugin.loading.collection import TEST, TRAIN, part_of
-from mast_plugin.loading.table import check_labels, file_of, read_rows
+from mast_plugin.loading.image_table import check_labels, file_of, read_rows
 
 Row: TypeAlias = dict[str, str]
 

@@ -18,6 +18,7 @@ from mast_plugin.loading.data import normalisation
 from mast_plugin.option import defaults
 from mast_plugin.setting.backbone import stem_of_dataset
 from mast_plugin.setting.configuration import plain
+from mast_plugin.setting.entry import mark_as_ours
 from mast_plugin.setting.pretraining_schema import Pretraining
 from mast_plugin.views.plan import Plan, pair_of, parse_views
 
@@ -83,7 +84,7 @@ def complete(configuration: Mapping[str, Any], num_classes: int) -> DictConfig:
         # The weights come from the checkpoint; a builder would load what these name by itself.
         kept = {k: v for k, v in plain(cfg.backbone.kwargs).items() if k not in LOADING_OPTIONS}
         cfg.backbone.kwargs = kept
-        cfg.entry = "mast_plugin"  # nothing is trained here, so no script's habits apply
+        mark_as_ours(cfg)  # nothing is trained here, so no script's habits apply
         return cfg
     except Exception as error:  # it is whatever somebody wrote beside the weights
         raise ConfigurationError(

@@ -20,6 +20,7 @@ from mast_plugin.loading.dali.node import Device
 from mast_plugin.loading.dali.operation import refuse_unsupported
 from mast_plugin.loading.dali.source import Indexes, Source, faulty
 from mast_plugin.views.change import change_of
+from mast_plugin.views.pair import RoutedPair
 from mast_plugin.views.plan import pair_of
 
 Batch = list[Any]
@@ -32,8 +33,8 @@ _AHEAD = 2
 class DALILoader:
     """Batches ``[index, views, label]`` in solo-learn's format, shuffled anew for every epoch.
 
-    ``views`` are float32 tensors **(N, 3, crop_size, crop_size)**; where routes are drawn, the
-    route **(N, K)** and the change **(N, P)** come last among them, as of
+    ``views`` are float32 tensors **(N, 3, crop_size, crop_size)**; where routes are drawn, they are
+    a :class:`~mast_plugin.views.pair.RoutedPair`, as of
     :class:`~mast_plugin.views.torchvision.RoutedViews`. An epoch gives every image once, but for
     those that do not fill a last batch; each process gets its own, equal part of it.
 
@@ -106,10 +107,9 @@ class DALILoader:
             outputs = self._run()
             index, drawn = self._under_way.popleft()
             count = len(self.draws.plans)
-            views, frames = outputs[:count], outputs[count:]
+            views = self._paired(outputs[:count], drawn, outputs[count:])
             label = torch.from_numpy(self.source.labels[index])
-            extra = [self._placed(each) for each in self._of_pairs(drawn, frames)]
-            yield [self._placed(torch.from_numpy(index)), [*views, *extra], self._placed(label)]
+            yield [self._placed(torch.from_numpy(index)), views, self._placed(label)]
 
     def _build(self) -> Any:
         return build_pipeline(
@@ -144,16 +144,20 @@ class DALILoader:
             fed = self.source.feed(indexes, following)
             yield [fed, *drawn.arrays.values()], (indexes.astype(np.int64), drawn)
 
-    def _of_pairs(self, drawn: Drawn, frames: list[Tensor]) -> list[Tensor]:
-        """Route and change of routed pairs; nothing for other views."""
+    def _paired(
+        self, views: list[Tensor], drawn: Drawn, frames: list[Tensor]
+    ) -> RoutedPair | list[Tensor]:
+        """Routed pairs; other views as they are."""
         if self._change is None or drawn.route is None:
-            return []
+            return views
         numbers = []
         for applied, frame in zip(drawn.applied, frames, strict=True):
             corners = frame.numpy()
             box = np.concatenate([corners[:, :2], corners[:, 2:4] - corners[:, :2]], axis=1)
             numbers.append(self._change.of_views(applied, box, corners[:, 4:]))
-        return [drawn.route, torch.from_numpy(self._change.between(*numbers))]
+        first, second = views
+        change = torch.from_numpy(self._change.between(*numbers))
+        return RoutedPair(first, second, self._placed(drawn.route), self._placed(change))
 
     def _run(self) -> list[Tensor]:
         try:

@@ -6,7 +6,7 @@ import pytest
 
 from mast_plugin.errors import DataError
 from mast_plugin.evaluation.labels.tasks import read_tasks
-from mast_plugin.loading.table import ImageTable
+from mast_plugin.loading.image_table import ImageTable
 
 from ..hostile import material
 

@@ -1,4 +1,4 @@
-"""One method with one seed: its pretraining, which is never done twice, and its evaluation."""
+"""One trial of a comparison: a method with a seed, pretrained only once, and its evaluation."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ from mast_plugin.running.run import last_epoch, latest_checkpoint
 
 
 @dataclass(frozen=True)
-class Cell:
+class Trial:
     """A run of a comparison.
 
     Attributes:
@@ -41,7 +41,7 @@ class Cell:
     dataset: str | None
 
     @classmethod
-    def plan(cls, variant: Variant, seed: int, recipes: Path, output: Path) -> "Cell":
+    def plan(cls, variant: Variant, seed: int, recipes: Path, output: Path) -> "Trial":
         """Compose and check the run, without starting it.
 
         Raises:

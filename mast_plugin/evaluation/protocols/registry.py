@@ -12,11 +12,11 @@ from torch import Tensor
 from mast_plugin.core.route import RoutePolicy
 from mast_plugin.evaluation import version
 from mast_plugin.evaluation.features.extraction import evaluating
-from mast_plugin.evaluation.features.space import FeatureSpace
+from mast_plugin.evaluation.features.representation import Representation
 from mast_plugin.evaluation.features.view import ViewStatistics
 from mast_plugin.evaluation.labels.tasks import Task, TaskTable
 from mast_plugin.evaluation.measurement import Measurement
-from mast_plugin.evaluation.network.network import Network
+from mast_plugin.evaluation.network.opening import Network
 from mast_plugin.evaluation.protocols import (
     accuracy,
     fewshot,
@@ -32,8 +32,8 @@ from mast_plugin.views.torchvision import RoutedViews
 
 
 @dataclass(frozen=True)
-class Subject:
-    """What is evaluated, and how.
+class Context:
+    """What every protocol is given: a network, the data, the views and the settings.
 
     Attributes:
         network: opened from a checkpoint.
@@ -53,7 +53,7 @@ class Subject:
 
     network: Network
     table: TaskTable
-    spaces: tuple[FeatureSpace, ...]
+    spaces: tuple[Representation, ...]
     statistics: ViewStatistics
     train: Tensor
     test: Tensor
@@ -65,7 +65,7 @@ class Subject:
     epochs: Mapping[str, int] = field(default_factory=dict)
     seed: int = 0
 
-    def spaces_of(self, protocol: str) -> tuple[FeatureSpace, ...]:
+    def representations_of(self, protocol: str) -> tuple[Representation, ...]:
         """The spaces that a protocol measures."""
         return tuple(s for s in self.spaces if s.mask is None or protocol in self.masked)
 
@@ -79,13 +79,13 @@ class Protocol:
     """How something is measured.
 
     Attributes:
-        steps: makes the work on a subject, given the protocol's name.
+        steps: makes the work in a context, given the protocol's name.
         version: of the code, see there.
         measures: every metric that it gives; one that is new has old evaluations made again.
         settings: the constants that it measures with, as plain values.
     """
 
-    steps: Callable[[Subject, str], Iterator[Step]]
+    steps: Callable[[Context, str], Iterator[Step]]
     version: int
     measures: tuple[str, ...] = accuracy.MEASURES
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -105,119 +105,120 @@ def definitions(protocols: Collection[str]) -> dict[str, Any]:
     }
 
 
-def steps(subject: Subject, protocols: Collection[str]) -> Iterator[Step]:
+def steps(context: Context, protocols: Collection[str]) -> Iterator[Step]:
     """The work, in the order of ``PROTOCOLS``, in pieces short enough for a progress bar."""
     for name, protocol in PROTOCOLS.items():
         if name in protocols:
-            yield from protocol.steps(subject, name)
+            yield from protocol.steps(context, name)
 
 
 def _per_task(
-    measure: Callable[..., list[Measurement]], masked: bool, subject: Subject, protocol: str
+    measure: Callable[..., list[Measurement]], masked: bool, context: Context, protocol: str
 ) -> Iterator[Step]:
-    for space in subject.spaces_of(protocol):
+    for space in context.representations_of(protocol):
         features: list[Tensor] = []  # of one space at a time, made when its first task needs them
-        for task in subject.table.tasks:
+        for task in context.table.tasks:
 
             def step(
-                space: FeatureSpace = space,
+                space: Representation = space,
                 features: list[Tensor] = features,
                 task: Task = task,
             ) -> list[Measurement]:
                 if not features:
-                    features += [space(subject.train), space(subject.test)]
+                    features += [space(context.train), space(context.test)]
                 train, test = task.of_train(features[0]), task.of_val(features[1])
                 # A classifier that standardises its features would undo a mask: it is told of it.
                 extra = {"relevance": space.mask} if masked else {}
                 given = (space.name, task.name, train, task.train, test, task.val)
                 with task.named():
-                    return measure(*given, seed=subject.seed, **extra)
+                    return measure(*given, seed=context.seed, **extra)
 
             yield f"{protocol} {space.name} {task.name}", step
 
 
-def _label_free(subject: Subject, protocol: str) -> Iterator[Step]:
+def _label_free(context: Context, protocol: str) -> Iterator[Step]:
     def step() -> list[Measurement]:
-        views = _positive_pairs(subject)
+        views = _positive_pairs(context)
         rows: list[Measurement] = []
-        for space in subject.spaces_of(protocol):
+        for space in context.representations_of(protocol):
             pairs = None if views is None else (space(views[0]), space(views[1]))
-            features = space(subject.test)
+            features = space(context.test)
             rows += labelfree.label_free_measurements(
-                space.name, features, pairs, seed=subject.seed
+                space.name, features, pairs, seed=context.seed
             )
         return rows
 
     yield protocol, step
 
 
-def _positive_pairs(subject: Subject) -> tuple[Tensor, Tensor] | None:
+def _positive_pairs(context: Context) -> tuple[Tensor, Tensor] | None:
     """Features of two complete views of test images; ``None`` where the views are not known."""
-    plan = subject.network.plan
+    plan = context.network.plan
     if plan is None:
         return None
     make = RoutedViews(plan, RoutePolicy(full_prob=1.0))
-    network, found = subject.network.backbone.to(subject.device), []
+    network, found = context.network.backbone.to(context.device), []
     with torch.random.fork_rng(devices=[]), evaluating(network), torch.inference_mode():
-        torch.manual_seed(subject.seed)
-        order = torch.randperm(len(subject.table.val_files))[: profile.NUM_IMAGES].tolist()
-        for start in range(0, len(order), subject.batch_size):
-            chosen = order[start : start + subject.batch_size]
-            files = [str(subject.table.val_files[i]) for i in chosen]
-            pairs = [make(load_image(file, subject.statistics.reading))[:2] for file in files]
-            images = torch.stack([view for pair in pairs for view in pair]).to(subject.device)
+        torch.manual_seed(context.seed)
+        order = torch.randperm(len(context.table.val_files))[: profile.NUM_IMAGES].tolist()
+        for start in range(0, len(order), context.batch_size):
+            chosen = order[start : start + context.batch_size]
+            files = [str(context.table.val_files[i]) for i in chosen]
+            pairs = [make(load_image(file, context.statistics.reading)) for file in files]
+            views = [view for pair in pairs for view in (pair.first, pair.second)]
+            images = torch.stack(views).to(context.device)
             found.append(network(images).flatten(1).float().cpu())
     features = torch.cat(found)
     return features[::2].clone(), features[1::2].clone()
 
 
-def _invariance(subject: Subject, protocol: str) -> Iterator[Step]:
-    statistics = subject.statistics
+def _invariance(context: Context, protocol: str) -> Iterator[Step]:
+    statistics = context.statistics
     every = profile.full_plan(statistics.crop_size, statistics.mean, statistics.std)
     measure = partial(
         profile.invariance_profile,
-        subject.network.backbone,
-        subject.table.val_files,
-        subject.network.plan or every,
+        context.network.backbone,
+        context.table.val_files,
+        context.network.plan or every,
         reading=statistics.reading,
-        spaces={space.name: space for space in subject.spaces_of(protocol)[1:]},
-        batch_size=subject.batch_size,
-        device=subject.device,
-        seed=subject.seed,
+        spaces={space.name: space for space in context.representations_of(protocol)[1:]},
+        batch_size=context.batch_size,
+        device=context.device,
+        seed=context.seed,
     )
     yield protocol, measure
 
 
-def _lightning_linear(subject: Subject, protocol: str) -> Iterator[Step]:
+def _lightning_linear(context: Context, protocol: str) -> Iterator[Step]:
     options = lightning_linear.LinearOptions()
-    if protocol in subject.epochs:
-        options = replace(options, epochs=subject.epochs[protocol])
+    if protocol in context.epochs:
+        options = replace(options, epochs=context.epochs[protocol])
     # The engine picks its own device.
-    yield from _trained(subject, protocol, lightning_linear.lightning_linear_measurements, options)
+    yield from _trained(context, protocol, lightning_linear.lightning_linear_measurements, options)
 
 
-def _finetune(subject: Subject, protocol: str) -> Iterator[Step]:
+def _finetune(context: Context, protocol: str) -> Iterator[Step]:
     options = finetune.PROTOCOLS[protocol]
-    if "finetune" in subject.epochs:
-        options = replace(options, epochs=subject.epochs["finetune"])
-    measure = partial(finetune.finetune_measurements, device=subject.device)
-    yield from _trained(subject, protocol, measure, options)
+    if "finetune" in context.epochs:
+        options = replace(options, epochs=context.epochs["finetune"])
+    measure = partial(finetune.finetune_measurements, device=context.device)
+    yield from _trained(context, protocol, measure, options)
 
 
 def _trained(
-    subject: Subject, protocol: str, measure: Callable[..., list[Measurement]], options: object
+    context: Context, protocol: str, measure: Callable[..., list[Measurement]], options: object
 ) -> Iterator[Step]:
     """One step for each task, as each is trained by itself."""
-    for task in subject.table.tasks:
+    for task in context.table.tasks:
         step = partial(
             measure,
-            subject.network.backbone,
-            replace(subject.table, tasks=(task,)),
-            subject.statistics,
+            context.network.backbone,
+            replace(context.table, tasks=(task,)),
+            context.statistics,
             options,
-            unmirrored=subject.unmirrored,
-            workers=subject.workers,
-            seed=subject.seed,
+            unmirrored=context.unmirrored,
+            workers=context.workers,
+            seed=context.seed,
         )
         yield f"{protocol} {task.name}", step
 

@@ -3,7 +3,7 @@
 import math
 from typing import TYPE_CHECKING, Any
 
-from mast_plugin.analysis.uncertainty import ExtremePairs, TypeUncertainty, UncertaintyAnalysis
+from mast_plugin.analysis.strength import ExtremePairs, TypeUncertainty, UncertaintyAnalysis
 from mast_plugin.errors import ConfigurationError
 from mast_plugin.report.figure import PALETTE, new_figure, readable, styled, wrapped
 

@@ -24,7 +24,7 @@ from mast_plugin.views.torchvision import RoutedViews
 
 
 @dataclass(frozen=True)
-class Network:
+class PairNetwork:
     """The parts of a trained MAST that the analysis asks; each takes and gives whole batches.
 
     Attributes:
@@ -98,7 +98,7 @@ class UncertaintyAnalysis:
 
 @torch.no_grad()
 def analyse_uncertainty(
-    network: Network,
+    network: PairNetwork,
     images: Sequence[Image.Image],
     plan: Plan,
     *,
@@ -140,7 +140,7 @@ def analyse_uncertainty(
 
 
 def _one_type(
-    network: Network,
+    network: PairNetwork,
     batches: Sequence[Sequence[Image.Image]],
     plan: Plan,
     k: int,
@@ -172,7 +172,7 @@ def _one_type(
 
 
 def _predict(
-    network: Network, first: Tensor, second: Tensor
+    network: PairNetwork, first: Tensor, second: Tensor
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     features1, features2 = network.backbone(first), network.backbone(second)
     embeddings = network.embed(features1).float().cpu(), network.embed(features2).float().cpu()
@@ -185,7 +185,7 @@ def _predict(
 
 
 def _extremes(
-    network: Network,
+    network: PairNetwork,
     batches: Sequence[Sequence[Image.Image]],
     plan: Plan,
     count: int,
@@ -197,7 +197,7 @@ def _extremes(
         torch.manual_seed(seed)
         for batch in batches:
             pairs = [every(image) for image in batch]
-            first, second, route = (torch.stack([pair[i] for pair in pairs]) for i in range(3))
+            first, second, route, _ = map(torch.stack, zip(*pairs, strict=True))
             predicted, _ = _predict(network, first, second)
             log_variances.append(pair_log_variance(predicted, route))
             views.append(torch.stack([first, second], dim=1))

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from mast_plugin.errors import ConfigurationError
 from mast_plugin.evaluation.features.store import project
-from mast_plugin.evaluation.network.network import Network
+from mast_plugin.evaluation.network.opening import Network
 
 
 @dataclass(frozen=True)
-class FeatureSpace:
+class Representation:
     """A representation, computed from the backbone's features.
 
     Attributes:
@@ -26,7 +26,7 @@ class FeatureSpace:
     mask: Tensor | None = None
 
     def __call__(self, features: Tensor) -> Tensor:
-        """Map the backbone's features (N, F) to this space's, (N, F) or (N, D)."""
+        """Map the backbone's features (N, F) to this representation's, (N, F) or (N, D)."""
         if self.name == "backbone":
             return features
         assert self.network.projector is not None
@@ -34,8 +34,10 @@ class FeatureSpace:
         return embeddings if self.mask is None else embeddings * self.mask
 
 
-def feature_spaces(network: Network, combinations: Sequence[str] = ()) -> tuple[FeatureSpace, ...]:
-    """The spaces of a network, from the whole to its parts.
+def representations(
+    network: Network, combinations: Sequence[str] = ()
+) -> tuple[Representation, ...]:
+    """The representations of a network, from the whole to its parts.
 
     A pair is compared under the product of its active types' masks (see docs/method.md): so a
     combination is that product.
@@ -51,9 +53,9 @@ def feature_spaces(network: Network, combinations: Sequence[str] = ()) -> tuple[
     Raises:
         ConfigurationError: a combination of an unknown type, or of a network without masks.
     """
-    spaces = [FeatureSpace("backbone", network)]
+    spaces = [Representation("backbone", network)]
     if network.projector is not None:
-        spaces.append(FeatureSpace("embedding", network))
+        spaces.append(Representation("embedding", network))
     masks, types = network.masks, network.types or ()
     if masks is None or bool((masks == 1).all()):
         if combinations:
@@ -63,13 +65,13 @@ def feature_spaces(network: Network, combinations: Sequence[str] = ()) -> tuple[
             )
         return tuple(spaces)
     spaces += [
-        FeatureSpace(f"subspace {kind}", network, mask)
+        Representation(f"subspace {kind}", network, mask)
         for kind, mask in zip(types, masks, strict=True)
     ]
     return (*spaces, *(_combined(network, names) for names in combinations))
 
 
-def _combined(network: Network, names: str) -> FeatureSpace:
+def _combined(network: Network, names: str) -> Representation:
     assert network.masks is not None
     types = list(network.types or ())
     wanted = names.split("+")
@@ -79,4 +81,4 @@ def _combined(network: Network, names: str) -> FeatureSpace:
             f"join some of {', '.join(types)} by +"
         )
     masks = torch.stack([network.masks[types.index(name)] for name in wanted])
-    return FeatureSpace(f"subspaces {names}", network, masks.prod(0))
+    return Representation(f"subspaces {names}", network, masks.prod(0))

@@ -9,7 +9,7 @@ from scipy.stats import spearmanr
 
 from mast_plugin.analysis.correlation import rank_correlation
 from mast_plugin.analysis.pair import make_pairs, parameter_distance, strengths
-from mast_plugin.analysis.uncertainty import Network, analyse_uncertainty
+from mast_plugin.analysis.strength import PairNetwork, analyse_uncertainty
 from mast_plugin.core.uncertainty import pair_log_variance
 from mast_plugin.errors import ConfigurationError
 from mast_plugin.views.augmentation import Augmentation
@@ -31,7 +31,7 @@ def plan_of(*names: str) -> Plan:
     return Plan(16, tuple(Augmentation(name, 0.5) for name in names), **PLAIN)
 
 
-def small_network(num_types: int, num_dims: int = 6) -> Network:
+def small_network(num_types: int, num_dims: int = 6) -> PairNetwork:
     generator = torch.Generator().manual_seed(1)
     project = torch.randn(12, num_dims, generator=generator)
 
@@ -43,7 +43,7 @@ def small_network(num_types: int, num_dims: int = 6) -> Network:
         return (distance + 1e-3).log() * torch.arange(1, num_types + 1)
 
     masks = torch.rand(num_types, num_dims, generator=generator) * 0.9 + 0.1
-    return Network(backbone, lambda features: features @ project, log_variance, masks)
+    return PairNetwork(backbone, lambda features: features @ project, log_variance, masks)
 
 
 def test_rank_correlation_is_scipys_also_with_ties():
