@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from study import HERE, RESULTS, in_lines, portable
 
 from mast_plugin.analysis.relation import Relation, relate
 from mast_plugin.analysis.strength import PairNetwork, UncertaintyAnalysis, analyse_uncertainty
 from mast_plugin.evaluation.features.extraction import evaluating
 from mast_plugin.evaluation.network.opening import open_network
+from mast_plugin.files.storage import write_whole
 from mast_plugin.loading.image import load_image
 from mast_plugin.report.figure import save
 from mast_plugin.report.mask import draw_tree
 from mast_plugin.report.uncertainty_figure import draw_pairs, draw_strengths
-from mast_plugin.running.run import write_json
 
-HERE = Path(__file__).parent
 PICTURES = HERE.parents[1] / "docs" / "images"
 NUM_IMAGES = 1000
 DESCRIBING = ("seed", "max_epochs", "optimizer", "method_kwargs", "augmentations")
@@ -49,7 +49,7 @@ def main() -> None:
         "masks": describe(relation),
         "uncertainty": [asdict(kind) for kind in uncertainty.types],
     }
-    write_json(HERE / "results" / f"finding-{options.name}.json", content)
+    write_whole(RESULTS / f"finding-{options.name}.json", in_lines(portable(content, {})))
     print(json.dumps({key: content[key] for key in ("masks", "uncertainty")}, indent=1))
     draw(relation, uncertainty, options.name)
 

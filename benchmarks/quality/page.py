@@ -76,7 +76,8 @@ def accuracies(result: Result, space: str, protocol: str) -> Scores:
     found: Scores = {}
     prefix = f"{space} {protocol} "
     for run in result["runs"]:
-        scores = {k.removeprefix(prefix): v for k, v in run["top1"].items() if k.startswith(prefix)}
+        top1 = zip(result["measured"], run["top1"], strict=True)
+        scores = {k.removeprefix(prefix): v for k, v in top1 if k.startswith(prefix)}
         own = {task: value for task, value in scores.items() if task in OWN_TASKS}
         rest = {task: value for task, value in scores.items() if task not in OWN_TASKS}
         mean = {OTHERS: fmean(rest.values())}
@@ -178,14 +179,10 @@ def searched(result: Result) -> list[str]:
 
 def rates(result: Result) -> str:
     """What differs between the methods' configurations, and the cost."""
-    listed = []
-    for method, cost in result["costs"].items():
-        rate = next(
-            run["configuration"]["optimizer"]["lr"]
-            for run in result["runs"]
-            if run["method"] == method
-        )
-        listed.append(f"{method} {rate:g} ({cost['minutes']:.1f} min)")
+    listed = [
+        f"{method} {result['methods'][method]['optimizer']['lr']:g} ({cost['minutes']:.1f} min)"
+        for method, cost in result["costs"].items()
+    ]
     return f"Learning rates, and minutes of a run beside other work: {', '.join(listed)}."
 
 

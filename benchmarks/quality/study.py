@@ -4,8 +4,8 @@
 
 IMAGES is the folder that cifar.py wrote; WORK gets the runs, each under its whole configuration, so
 that a stopped study goes on where it was, and stages share what they have in common. Each finished
-stage is written to benchmarks/quality/results/NAME.json: its own configuration, the accuracies, and
-the complete configuration, cost and versions of every run.
+stage is written to benchmarks/quality/results/NAME.json: its configuration, the complete one and
+the cost of every method, and a line with the accuracies of every run.
 """
 
 import argparse
@@ -17,9 +17,9 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from mast_plugin.compare import compare
+from mast_plugin.files.storage import write_whole
 from mast_plugin.registration import register_resolvers
 from mast_plugin.running.command import spare_the_cores
-from mast_plugin.running.run import write_json
 from mast_plugin.setting.configuration import plain
 
 HERE = Path(__file__).parent
@@ -48,7 +48,8 @@ def main() -> None:
         compared = compare(OmegaConf.create(cfg))
         print(compared, flush=True)
         places = {options.images: "IMAGES", options.work: "WORK", Path.home(): "~"}
-        write_json(RESULTS / f"{name}.json", portable(result(compared.folder), places))
+        content = portable(condensed(result(compared.folder)), places)
+        write_whole(RESULTS / f"{name}.json", in_lines(content))
 
 
 def configuration(study: dict[str, Any], name: str, images: Path, work: Path) -> dict[str, Any]:
@@ -108,15 +109,59 @@ def result(folder: Path) -> dict[str, Any]:
     return content
 
 
+def condensed(content: dict[str, Any]) -> dict[str, Any]:
+    """Each thing once: per method what its seeds share, per run an accuracy (%) per ``measured``.
+
+    The tables that a comparison writes are left out: they follow from the accuracies.
+    """
+    cfg, runs = content["configuration"], content["runs"]
+    known = {name: each for name, each in cfg["variants"].items() if name in cfg["methods"]}
+    measured = list(runs[0]["top1"])
+    unshared = ("seed", "checkpoint")
+    return {
+        "configuration": {**cfg, "variants": known},
+        "search": content["search"],
+        "costs": content["costs"],
+        "versions": runs[0]["versions"],
+        "hardware": runs[0]["hardware"],
+        "methods": {
+            run["method"]: {k: v for k, v in run["configuration"].items() if k not in unshared}
+            for run in runs
+        },
+        "measured": measured,
+        "runs": [
+            {
+                **{key: run[key] for key in ("method", "seed", "sha256")},
+                "top1": [run["top1"][key] for key in measured],
+            }
+            for run in runs
+        ],
+    }
+
+
 def portable(content: dict[str, Any], places: dict[Path, str]) -> dict[str, Any]:
-    """The content with the folders of this machine replaced by names, or left out."""
-    for run in content["runs"]:
-        run["configuration"].pop("checkpoint", None)
+    """The content with names in place of this machine's folders, and six digits of each number."""
     text = json.dumps(content)
     for place, name in {**places, HERE.parents[1]: "."}.items():
         text = text.replace(str(place.absolute()), name)
-    found: dict[str, Any] = json.loads(text)
+    found: dict[str, Any] = json.loads(
+        text, parse_float=lambda digits: float(f"{float(digits):.6g}")
+    )
     return found
+
+
+def in_lines(content: dict[str, Any]) -> str:
+    """JSON with a line for each entry, and for each member of the entries that list many."""
+    parts = []
+    for key, value in content.items():
+        text = json.dumps(value)
+        if key == "runs":
+            text = "[\n" + ",\n".join(map(json.dumps, value)) + "\n]"
+        if key == "methods":
+            lines = (f"{json.dumps(name)}: {json.dumps(each)}" for name, each in value.items())
+            text = "{\n" + ",\n".join(lines) + "\n}"
+        parts.append(f"{json.dumps(key)}: {text}")
+    return "{" + ",\n".join(parts) + "}\n"
 
 
 if __name__ == "__main__":

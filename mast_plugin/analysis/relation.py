@@ -103,7 +103,7 @@ def relate(
         correlation=correlation,
         linkage=linkage,
         order=_leaves(linkage, len(rows)),
-        dimension_order=_dimension_order(rows),
+        dimension_order=dimension_order(rows),
         member=weights >= threshold,
         relative_weight=relative_weight,
     )
@@ -138,7 +138,8 @@ def _leaves(linkage: Any, count: int) -> tuple[int, ...]:
     return tuple(int(leaf) for leaf in leaves_list(linkage))
 
 
-def _dimension_order(rows: Array) -> tuple[int, ...]:
+def dimension_order(rows: Array) -> tuple[int, ...]:
+    """The D dimensions of (K, D) masks by clustering: those that the types treat alike together."""
     from scipy.cluster.hierarchy import linkage
 
     if rows.shape[1] < 3 or np.ptp(rows, axis=1).max() == 0:

@@ -55,7 +55,10 @@ class RoutePolicy:
         Raises:
             ConfigurationError: ``num_types`` below 1.
         """
-        _at_least_one(num_types)
+        if num_types < 1:
+            raise ConfigurationError(
+                f"a route needs at least one augmentation type, not {num_types}: switch one on"
+            )
         numbers = torch.rand(
             num_images,
             num_types + 1,
@@ -68,27 +71,3 @@ class RoutePolicy:
         # type is as likely as any other to hold it, which is the uniform draw.
         threshold = each.amin(dim=1, keepdim=True).clamp(min=self.active_prob)
         return (each <= threshold) | (everything < self.full_prob)
-
-    def active_share(self, num_types: int) -> float:
-        """Probability that a given type is active on a pair.
-
-        Args:
-            num_types: K, at least 1.
-
-        Returns:
-            f + (1 - f) (a + (1 - a)^K / K), with f ``full_prob`` and a ``active_prob``: the last
-            part is the draw that replaces an empty route.
-
-        Raises:
-            ConfigurationError: ``num_types`` below 1.
-        """
-        _at_least_one(num_types)
-        replaced = (1 - self.active_prob) ** num_types / num_types
-        return self.full_prob + (1 - self.full_prob) * (self.active_prob + replaced)
-
-
-def _at_least_one(num_types: int) -> None:
-    if num_types < 1:
-        raise ConfigurationError(
-            f"a route needs at least one augmentation type, not {num_types}: switch one on"
-        )

@@ -1,10 +1,9 @@
 """A map of the features, once for every task, coloured by its labels."""
 
-import importlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +14,6 @@ from mast_plugin.report.figure import PALETTE, new_figure, readable, shortened, 
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-Projection = Literal["pca", "umap"]
 
 LIMIT = 2000
 _MOST_COLOURS = 20
@@ -43,22 +40,19 @@ def map_features(
     features: Tensor,
     labels: Mapping[str, tuple[Sequence[str], Tensor]],
     *,
-    projection: Projection = "pca",
     limit: int = LIMIT,
     seed: int = 0,
 ) -> FeatureMap:
-    """Bring features to two dimensions.
+    """Bring features to two dimensions, their principal components.
 
     Args:
         features: (N, F), N >= 3.
         labels: task to its classes' names and its labels (N,), int64.
-        projection: "pca", which keeps distances where it can, or "umap", which keeps neighbours
-            and needs umap-learn.
         limit: points to keep, drawn at random; features stay as they are.
-        seed: of the drawing, and of UMAP.
+        seed: of the drawing.
 
     Raises:
-        ConfigurationError: umap-learn is missing, or the shapes do not match.
+        ConfigurationError: the shapes do not match.
     """
     if len(features) < 3 or any(len(numbers) != len(features) for _, numbers in labels.values()):
         raise ConfigurationError(
@@ -67,7 +61,7 @@ def map_features(
     rng = np.random.default_rng(seed)
     indices = np.sort(rng.permutation(len(features))[:limit])
     values = features.detach().cpu().double().numpy()[indices]
-    points, axes = _umap(values, seed) if projection == "umap" else _pca(values)
+    points, axes = _principal_components(values)
     chosen = {
         task: (tuple(classes), numbers.cpu().numpy()[indices])
         for task, (classes, numbers) in labels.items()
@@ -75,30 +69,20 @@ def map_features(
     return FeatureMap(points, indices, chosen, axes)
 
 
-def _pca(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], tuple[str, str]]:
-    centred = values - values.mean(axis=0)
-    # The smaller of the two covariances would do as well; at 2000 points the SVD takes a second.
-    left, scale, _ = np.linalg.svd(centred, full_matrices=False)
-    points = np.zeros((len(values), 2))
-    kept = min(2, len(scale))
-    points[:, :kept] = left[:, :kept] * scale[:kept]
+def _principal_components(
+    values: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], tuple[str, str]]:
+    from sklearn.decomposition import PCA
+
+    points, shares = np.zeros((len(values), 2)), np.zeros(2)
+    if np.ptp(values, axis=0).any():  # else no direction has a share
+        found = PCA(min(2, values.shape[1]), svd_solver="full").fit(values)
+        points[:, : found.n_components_] = found.transform(values)
+        shares[: found.n_components_] = 100 * found.explained_variance_ratio_
     # A component's sign is arbitrary: the point farthest out is put on the positive side.
     points *= np.where(points[np.abs(points).argmax(axis=0), [0, 1]] < 0, -1.0, 1.0)
-    total = max(float((scale**2).sum()), np.finfo(float).tiny)
-    shares = [100 * float(value) ** 2 / total for value in (*scale[:2], 0.0, 0.0)[:2]]
     first, second = (f"component {i + 1} ({share:.0f} %)" for i, share in enumerate(shares))
     return points, (first, second)
-
-
-def _umap(values: NDArray[np.float64], seed: int) -> tuple[NDArray[np.float64], tuple[str, str]]:
-    try:
-        umap = importlib.import_module("umap")
-    except ImportError as error:
-        raise ConfigurationError(
-            "projection=umap needs umap-learn: pip install umap-learn, or choose projection=pca"
-        ) from error
-    points = umap.UMAP(n_components=2, random_state=seed).fit_transform(values)
-    return np.asarray(points, dtype=float), ("UMAP 1", "UMAP 2")
 
 
 @styled

@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from mast_plugin.analysis.relation import dimension_order
 from mast_plugin.core.loss import pair_weights
 from mast_plugin.core.route import RoutePolicy
 from mast_plugin.files.storage import whole_file
@@ -41,7 +42,7 @@ def draw_routes(
 
     masks = masks.detach().cpu().float()
     pairs = _pairs(image, plan, policy)
-    order = _dimension_order(masks)
+    order = dimension_order(masks.double().numpy())
     figure = pyplot.figure(figsize=(10, 1.15 * (len(pairs) + 2)), layout="constrained")
     grid = figure.add_gridspec(
         len(pairs) + 1, 4, width_ratios=(1, 1, 1, 6), height_ratios=[1] * len(pairs) + [1.6]
@@ -84,15 +85,6 @@ def _pairs(image: Image.Image, plan: Plan, policy: RoutePolicy) -> list[RoutedPa
             if len(pairs) == min(_ROWS, 2 ** len(plan.types) - 1):
                 break
     return pairs
-
-
-def _dimension_order(masks: Tensor) -> list[int]:
-    """Order dimensions by clustering, so that those that the types treat alike stand together."""
-    from scipy.cluster.hierarchy import leaves_list, linkage
-
-    if masks.shape[1] < 3 or bool((masks == masks[:, :1]).all()):
-        return list(range(masks.shape[1]))
-    return [int(d) for d in leaves_list(linkage(masks.T.numpy(), "average"))]
 
 
 def _displayable(view: Tensor, plan: Plan) -> Any:

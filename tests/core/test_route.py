@@ -32,18 +32,11 @@ def test_every_route_comes_up_as_often_as_defined(policy):
         assert within_binomial_bounds(hits, COUNT, pattern_probability(policy, pattern))
 
 
-@pytest.mark.parametrize("num_types", [1, 2, 5])
-@pytest.mark.parametrize("policy", [RoutePolicy(0.3, 0.4), RoutePolicy(0, 0), RoutePolicy(1, 0)])
-def test_the_active_share_is_the_sum_over_all_routes(policy, num_types):
-    patterns = itertools.product([False, True], repeat=num_types)
-    expected = sum(pattern_probability(policy, each) for each in patterns if each[0])
-    assert policy.active_share(num_types) == pytest.approx(expected)
-
-
 def test_images_draw_independent_routes():
     torch.manual_seed(0)
     routes = RoutePolicy(0.5, 0.5).draw(2 * COUNT, 1 + 3)[:, 0].view(COUNT, 2)
-    share = RoutePolicy(0.5, 0.5).active_share(4)
+    patterns = itertools.product([False, True], repeat=4)
+    share = sum(pattern_probability(RoutePolicy(0.5, 0.5), each) for each in patterns if each[0])
     assert within_binomial_bounds(routes.all(dim=1).sum().item(), COUNT, share**2)
 
 
@@ -103,6 +96,5 @@ def test_probabilities_outside_their_range_are_refused(name, value):
 
 
 def test_no_types_are_refused():
-    for question in (lambda: RoutePolicy().draw(3, 0), lambda: RoutePolicy().active_share(0)):
-        with pytest.raises(ConfigurationError, match="at least one augmentation type"):
-            question()
+    with pytest.raises(ConfigurationError, match="at least one augmentation type"):
+        RoutePolicy().draw(3, 0)

@@ -12,6 +12,7 @@ from mast_plugin.evaluation.labels.split import validation_split
 from mast_plugin.evaluation.protocols import neighbour
 from mast_plugin.evaluation.protocols.accuracy import rates
 from mast_plugin.evaluation.protocols.neighbour import choose_setting, knn_measurements, knn_scores
+from mast_plugin.host.quiet import quiet_host
 
 
 def clusters(count, classes=8, features=12, noise=1.3, seed=0):
@@ -64,13 +65,21 @@ def test_our_votes_agree_with_scikit_learn(k, temperature):
 
 
 @pytest.mark.parametrize(("k", "temperature"), [(20, 0.07), (5, 0.5), (200, 0.02), (7, 0.1)])
-def test_our_votes_agree_with_the_host(k, temperature):
-    """Whose top-1 and top-5 the rows hold."""
-    found = rates(scored(k, temperature), TEST_LABELS)
+def test_the_rows_are_what_the_host_finds(host, k, temperature):
+    """On the normalised features of both splits, with the setting that the rows name."""
     (top1, top5, _) = knn_measurements(
         *("", "", TRAIN, LABELS, TEST, TEST_LABELS), neighbours=[k], temperatures=[temperature]
     )
-    assert (found["top1"], found["top5"]) == pytest.approx((top1.value, top5.value), abs=1e-4)
+    assert {"k": k, "temperature": temperature}.items() < top1.chosen.items()
+    with quiet_host():
+        from solo.utils.knn import WeightedKNNClassifier
+    classifier = WeightedKNNClassifier(k=k, T=temperature, distance_fx="cosine")
+    classifier.update(train_features=F.normalize(TRAIN), train_targets=LABELS)
+    classifier.update(test_features=F.normalize(TEST), test_targets=TEST_LABELS)
+    found = type(classifier).compute(classifier)
+    assert (top1.value, top5.value) == pytest.approx(found, abs=1e-4)
+    votes = rates(scored(k, temperature), TEST_LABELS)
+    assert (votes["top1"], votes["top5"]) == pytest.approx(found, abs=1e-4)
 
 
 def test_the_chosen_setting_is_the_best_of_all_on_the_validation_split():
@@ -130,27 +139,16 @@ def test_the_seed_decides_the_split_and_the_resamples():
     assert [(row.low, row.high) for row in one] != [(row.low, row.high) for row in other]
 
 
-def test_the_test_images_are_scored_once_by_the_host():
-    calls = []
-
-    class Host:
-        def __init__(self, **options):
-            calls.append(options)
-
-        def update(self, **features):
-            self.__dict__.update(features)
-
-        def compute(self):
-            torch.testing.assert_close(self.train_features, F.normalize(TRAIN))
-            torch.testing.assert_close(self.test_features, F.normalize(TEST))
-            return 12.5, 50.0
-
-    rows = knn_measurements("", "", TRAIN, LABELS, TEST, TEST_LABELS, classifier=Host)
-    assert [row.value for row in rows[:2]] == [12.5, 50.0]
-    (options,) = calls
-    assert options["distance_fx"] == "cosine"
-    given = {"k": options["k"], "temperature": options["T"]}
-    assert given.items() < rows[0].chosen.items()
+@pytest.mark.parametrize("labels", [[3, 4], [4, 3]])
+def test_equal_votes_go_to_the_lower_class(labels):
+    """In the host they go by chance, as do the classes without a vote among its first five."""
+    image = F.normalize(TEST[:1])
+    scores = knn_scores(
+        image.repeat(2, 1), torch.tensor(labels), image, 8, neighbours=2, temperature=0.1
+    )
+    found = [rates(scores, torch.tensor([label])) for label in range(8)]
+    assert [each["top1"] for each in found] == [0, 0, 0, 100, 0, 0, 0, 0]
+    assert [each["top5"] for each in found] == [100, 100, 100, 100, 100, 0, 0, 0]
 
 
 def test_more_neighbours_than_images_are_left_out():

@@ -206,12 +206,6 @@ def test_map_keeps_a_part_with_its_own_labels():
     assert found.labels["index"][1].tolist() == found.indices.tolist()
 
 
-def test_umap_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "umap", None)
-    with pytest.raises(ConfigurationError, match="pip install umap-learn"):
-        feature_map.map_features(torch.randn(5, 3), {}, projection="umap")
-
-
 def test_many_classes_are_not_named():
     texts = texts_of(feature_map.draw_map(map_of(25)))
     assert any("25 classes" in text for text in texts)

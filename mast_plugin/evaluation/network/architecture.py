@@ -11,7 +11,6 @@ from mast_plugin.errors import ConfigurationError, HostError
 from mast_plugin.files.document import first_line
 
 State = Mapping[str, Tensor]
-Shapes = Mapping[str, torch.Size]
 
 
 def load_exactly(network: nn.Module, state: State, what: str, mend: str) -> None:

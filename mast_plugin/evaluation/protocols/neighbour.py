@@ -1,21 +1,19 @@
 """Weighted nearest neighbours: the strongest setting on a validation split, tested once."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from typing import Any, TypeAlias
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mast_plugin.errors import ConfigurationError, DataError, HostError
+from mast_plugin.errors import ConfigurationError, DataError
 from mast_plugin.evaluation.labels.labelled import check_labelled
 from mast_plugin.evaluation.labels.split import validation_split
 from mast_plugin.evaluation.measurement import Measurement
 from mast_plugin.evaluation.protocols.accuracy import accuracy
-from mast_plugin.host.quiet import quiet_host
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the same features would get other numbers."""
 NEIGHBOURS = (1, 5, 10, 20, 50, 100, 200)
 TEMPERATURES = (0.02, 0.05, 0.07, 0.1, 0.2, 0.5)
@@ -37,14 +35,13 @@ def knn_measurements(
     neighbours: Sequence[int] = NEIGHBOURS,
     temperatures: Sequence[float] = TEMPERATURES,
     seed: int = 0,
-    classifier: Callable[..., Any] | None = None,
 ) -> list[Measurement]:
     """Accuracy of the host's weighted k-NN, with the setting that is best on a validation split.
 
     The setting is chosen on a stratified fifth of the training images; then all of them vote, and
-    the test images are classified with that one setting.  Top-1 and top-5 come from the host's
-    classifier, the mean per class and the intervals (bootstrap of the test images) from the same
-    votes counted here.
+    the test images are classified with that one setting.  The votes are those of solo-learn's
+    ``WeightedKNNClassifier``, which reports neither the mean per class nor intervals (bootstrap of
+    the test images).  Classes with equal votes rank by their index, in the host by chance.
 
     Args:
         space: name of the representation.
@@ -56,7 +53,6 @@ def knn_measurements(
         neighbours: numbers of neighbours to try; one above the images at hand is left out.
         temperatures: to try; a vote weighs exp(cosine / temperature); at least 0.0125.
         seed: of the split and of the bootstrap.
-        classifier: the host's ``WeightedKNNClassifier``; by default it is imported.
 
     Returns:
         Rows of the protocol ``knn``: ``top1``, ``top5`` and ``mean_per_class``.  The top-5 is left
@@ -65,7 +61,6 @@ def knn_measurements(
     Raises:
         ConfigurationError: no setting is left to try, or one is out of range.
         DataError: features and labels do not match or lack a class.
-        HostError: solo-learn is not installed.
     """
     classes = _check(train, train_labels, test, test_labels)
     train, test = F.normalize(train), F.normalize(test)
@@ -76,27 +71,7 @@ def knn_measurements(
     rows = accuracy(scores, test_labels, seed=seed).measurements(
         space, "knn", task, {"k": k, "temperature": temperature, "validation_top1": validated}
     )
-    labelled = (train, train_labels, test, test_labels)
-    host = _host_accuracy(labelled, classes, (k, temperature), classifier or host_classifier())
-    return [
-        replace(row, value=host.get(row.metric, row.value))
-        for row in rows
-        if row.metric != "top5" or k >= 5
-    ]
-
-
-def host_classifier() -> Any:
-    """Import the host's ``WeightedKNNClassifier``.
-
-    Raises:
-        HostError: solo-learn is not installed.
-    """
-    try:
-        with quiet_host():
-            from solo.utils.knn import WeightedKNNClassifier
-    except ImportError as error:
-        raise HostError("The k-NN accuracy needs solo-learn; install one of the hosts.") from error
-    return WeightedKNNClassifier
+    return [row for row in rows if row.metric != "top5" or k >= 5]
 
 
 def choose_setting(
@@ -204,30 +179,9 @@ def _votes(
             yield votes
 
 
-def _host_accuracy(
-    labelled: tuple[Tensor, Tensor, Tensor, Tensor],
-    classes: int,
-    setting: Setting,
-    classifier: Callable[..., Any],
-) -> dict[str, float]:
-    """Top-1 and top-5 in percent of the host's classifier, on L2-normalised features."""
-    train, train_labels, test, test_labels = labelled
-    k, temperature = setting
-    # The host bounds its matrix of distances, but not the k * classes votes beside each row of it.
-    rows = max(1, _CELLS // max(len(train), k * classes))
-    knn = classifier(
-        k=k, T=temperature, distance_fx="cosine", max_distance_matrix_size=rows * len(train)
-    )
-    knn.update(train_features=train, train_targets=train_labels)
-    knn.update(test_features=test, test_targets=test_labels)
-    # The instance's compute() would wait for all processes; the class still has its own.
-    top1, top5 = type(knn).compute(knn)
-    return {"top1": float(top1), "top5": float(top5)}
-
-
 def _check(train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor) -> int:
     classes = check_labelled(train, train_labels, test, test_labels)
-    # The host takes the number of classes from the test labels.
+    # Solo-learn's classifier, whose accuracies these are, counts the classes of the test labels.
     if missing := set(range(classes)) - set(test_labels.tolist()):
         raise DataError(
             f"Class {min(missing)} has no test image, and the host's k-NN knows no class without: "
