@@ -29,14 +29,12 @@ from mast_plugin.evaluation.measurement import Measurement
 from mast_plugin.registration import register_resolvers
 from mast_plugin.running.cost import read_cost
 from mast_plugin.running.ownership import _started, owned, owner_of
-from mast_plugin.setting.configuration import shipped_directory
+from mast_plugin.setting.configuration import shipped_directory, shipped_variants
 
 pytestmark = pytest.mark.slow
 
 MAIN = Path(__file__).parents[2] / "main_compare.py"
-KNOWN = OmegaConf.to_container(
-    OmegaConf.load(shipped_directory("evaluate") / "compare.yaml")["variants"]
-)
+KNOWN = shipped_variants()
 
 
 @pytest.fixture(autouse=True)

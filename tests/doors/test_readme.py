@@ -44,7 +44,8 @@ def test_a_command_of_readme_composes_and_names_no_unknown_option(
             assert "data.train_path is missing" in str(error)  # a line that shows only an option
             seen.append(cfg)
 
-    monkeypatch.setattr(module, program, check)
+    name = program if module is pretrain else f"{program}_and_report"
+    monkeypatch.setattr(module, name, check)
     monkeypatch.setattr("sys.argv", [program, *arguments])
     monkeypatch.chdir(tmp_path)
     if "--help" in arguments:

@@ -105,10 +105,10 @@ def _comparison(rng: random.Random) -> Call:
 
 
 def _shipped(name: str) -> dict[str, Any]:
-    from mast_plugin.setting.configuration import plain, shipped_directory
+    from mast_plugin.setting.configuration import evaluation_options
 
-    found = plain(OmegaConf.load(shipped_directory("evaluate") / f"{name}.yaml"))
-    return {key: value for key, value in found.items() if key not in ("defaults", "hydra")}
+    given = {"checkpoint": "bare.pth"} if name == "evaluate" else {}
+    return evaluation_options(OmegaConf.create(given), name)
 
 
 def _arguments(rng: random.Random) -> Call:
