@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from mast_plugin.errors import ConfigurationError
 from mast_plugin.evaluation.interval import ACCURACY, DIFFERENCE, LEAST, mean_interval
 from mast_plugin.evaluation.measurement import Measurement
+from mast_plugin.evaluation.text_table import aligned, with_interval
 
 Scores = Mapping[tuple[str, int], Mapping[str, float]]
 """Method and seed to task to accuracy."""
@@ -130,24 +131,12 @@ def as_text(comparison: Comparison, costs: Mapping[str, Mapping[str, float]]) ->
         lines.append([row.task, *cells, _cell(row.difference, "+") + note])
     for name, number in (("minutes", "minutes"), ("images/s", "images_per_second")):
         lines.append([name, *(_number(costs[m].get(number)) for m in comparison.methods), ""])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    table = [
-        "  ".join(
-            text.ljust(width) if at in (0, len(widths) - 1) else text.rjust(width)
-            for at, (text, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    ]
+    table = [line.rstrip() for line in aligned(lines, left=(0, len(head) - 1))]
     return "\n".join([f"{comparison.metric}; intervals: {comparison.interval}", *table])
 
 
 def _cell(found: Estimate | None, sign: str = "") -> str:
-    if found is None:
-        return ""
-    text = f"{found.mean:{sign}.1f}"
-    if found.low is not None and found.high is not None:
-        text += f" [{found.low:{sign}.1f}, {found.high:{sign}.1f}]"
-    return text
+    return "" if found is None else with_interval(found.mean, found.low, found.high, f"{sign}.1f")
 
 
 def _number(value: float | None) -> str:

@@ -1,13 +1,13 @@
 """From a backbone to numbers: features of images, and how well they solve the tasks of a table."""
 
+from mast_plugin.evaluation.before_after import BeforeAfter, Score, score_tasks
 from mast_plugin.evaluation.features.extraction import View, extract_features
 from mast_plugin.evaluation.labels.tasks import Task, TaskTable, read_tasks
 from mast_plugin.evaluation.protocols.logistic import linear_measurements
 from mast_plugin.evaluation.protocols.neighbour import knn_measurements
-from mast_plugin.evaluation.table import Comparison, Score, score_tasks
 
 __all__ = [
-    "Comparison",
+    "BeforeAfter",
     "Score",
     "Task",
     "TaskTable",

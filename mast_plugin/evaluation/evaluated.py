@@ -37,7 +37,7 @@ class Evaluated:
 
     def __str__(self) -> str:
         """The tables, and where everything is."""
-        from mast_plugin.evaluation.measurement import table
+        from mast_plugin.evaluation.text_table import table
 
         whole = [row for row in self.rows if not row.space.startswith("subspace")]
         note = "" if len(whole) == len(self.rows) else "\nThe subspaces stand in the files alone.\n"

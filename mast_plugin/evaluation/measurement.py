@@ -1,10 +1,10 @@
-"""One number about one network: the long rows that every evaluation writes, reads and prints."""
+"""One number about one network: the long rows that every evaluation writes and reads."""
 
 import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,6 @@ from mast_plugin.errors import DataError
 from mast_plugin.files.document import first_line
 from mast_plugin.files.storage import write_whole
 from mast_plugin.running.run import write_json
-
-_WIDTH = 100
-_NAME_WIDTH = 28
-_ONE_DECIMAL = ("top1", "top5", "mean_per_class", "told_accuracy", "rankme")
 
 
 @dataclass(frozen=True)
@@ -100,63 +96,3 @@ def read(path: Path) -> tuple[dict[str, Any], list[Measurement]]:
             f"{path} is no readable evaluation: {type(error).__name__}: {first_line(error)}; "
             "give the .json file that an evaluation wrote."
         ) from error
-
-
-def table(rows: Iterable[Measurement]) -> str:
-    """The measurements as plain text, at most 100 columns wide: a block for every protocol.
-
-    A block has a line for every space and subject, and a column for every metric.  Where it would
-    be too wide, first the intervals are left out, then the last metrics, and this is said.
-    """
-    blocks: dict[str, list[Measurement]] = {}
-    for row in rows:
-        blocks.setdefault(row.protocol, []).append(row)
-    return "\n\n".join(_block(protocol, block) for protocol, block in blocks.items())
-
-
-def _block(protocol: str, rows: Sequence[Measurement]) -> str:
-    cells = {(row.space, row.subject, row.metric): row for row in rows}
-    names = list(dict.fromkeys((row.space, row.subject) for row in rows))
-    metrics = list(dict.fromkeys(row.metric for row in rows))
-    notes: list[str] = []
-    intervals = True
-    while True:
-        texts = [
-            [_shorten(space), _shorten(subject)]
-            + [_cell(cells.get((space, subject, metric)), intervals) for metric in metrics]
-            for space, subject in names
-        ]
-        lines = _align([["space", "subject", *metrics], *texts])
-        if len(lines[0]) <= _WIDTH or len(metrics) == 1:
-            return "\n".join([f"{protocol}{''.join(notes)}", *lines])
-        if intervals:
-            intervals = False
-            notes = [", without intervals"] if any(row.low is not None for row in rows) else []
-        else:
-            notes.append(f", without {metrics.pop()}")
-
-
-def _shorten(name: str) -> str:
-    return name if len(name) <= _NAME_WIDTH else f"{name[: _NAME_WIDTH - 2]}.."
-
-
-def _cell(row: Measurement | None, interval: bool) -> str:
-    if row is None:
-        return ""
-    decimals = 1 if row.metric in _ONE_DECIMAL else 3
-    text = f"{row.value:.{decimals}f}"
-    if interval and row.low is not None and row.high is not None:
-        text += f" [{row.low:.{decimals}f}, {row.high:.{decimals}f}]"
-    return text
-
-
-def _align(lines: Sequence[Sequence[str]]) -> list[str]:
-    """Names to the left, numbers to the right; every line is as wide as the first."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return [
-        "  ".join(
-            f"{text:<{width}}" if column < 2 else f"{text:>{width}}"
-            for column, (text, width) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in lines
-    ]

@@ -6,9 +6,9 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from mast_plugin.evaluation.before_after import BeforeAfter, Score, score_tasks
 from mast_plugin.evaluation.features.extraction import View
 from mast_plugin.evaluation.labels.tasks import TaskTable, read_tasks
-from mast_plugin.evaluation.table import Comparison, Score, score_tasks
 from mast_plugin.loading.image import Reading
 from mast_plugin.running.run import write_json
 
@@ -61,8 +61,8 @@ class Scoring:
             workers=self.workers,
         )
 
-    def compare(self, untrained: tuple[Score, ...], folder: Path) -> Comparison:
+    def compare(self, untrained: tuple[Score, ...], folder: Path) -> BeforeAfter:
         """Score again and write both to ``evaluation.json``."""
-        comparison = Comparison(untrained, self.scores())
+        comparison = BeforeAfter(untrained, self.scores())
         write_json(folder / "evaluation.json", comparison.as_dict())
         return comparison

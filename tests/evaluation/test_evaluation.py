@@ -15,7 +15,7 @@ from torch import nn
 from mast_plugin.errors import DataError, HostError
 from mast_plugin.evaluate import evaluate
 from mast_plugin.evaluation import (
-    Comparison,
+    BeforeAfter,
     Score,
     Task,
     extract_features,
@@ -336,7 +336,7 @@ AFTER = (Score("digit", 10.0, 60.5, 70.04), Score("background", 25.0, 100.0, 99.
 
 
 def test_the_table_is_plain_text():
-    table = str(Comparison(BEFORE, AFTER))
+    table = str(BeforeAfter(BEFORE, AFTER))
     assert table.isascii()
     _, _, digit, background = table.splitlines()
     assert digit.split() == ["digit", "20.0", "->", "60.5", "30.0", "->", "70.0", "10.0"]
@@ -346,7 +346,7 @@ def test_the_table_is_plain_text():
 
 
 def test_the_table_is_json():
-    comparison = Comparison(BEFORE, AFTER)
+    comparison = BeforeAfter(BEFORE, AFTER)
     read = json.loads(json.dumps(comparison.as_dict()))
     assert read["trained"][0] == {"task": "digit", "chance": 10.0, "knn": 60.5, "linear": 70.04}
     assert [score["task"] for score in read["untrained"]] == ["digit", "background"]
@@ -354,9 +354,9 @@ def test_the_table_is_json():
 
 def test_only_the_same_tasks_are_compared():
     with pytest.raises(DataError, match="same tasks"):
-        Comparison(BEFORE, AFTER[:1])
+        BeforeAfter(BEFORE, AFTER[:1])
     with pytest.raises(DataError, match="same tasks"):
-        Comparison(BEFORE, (AFTER[0], replace(AFTER[1], task="hue")))
+        BeforeAfter(BEFORE, (AFTER[0], replace(AFTER[1], task="hue")))
 
 
 def test_tasks_are_scored_from_the_features_of_their_images(folder):

@@ -4,7 +4,8 @@ import json
 import pytest
 
 from mast_plugin.errors import DataError
-from mast_plugin.evaluation.measurement import Measurement, read, table, write
+from mast_plugin.evaluation.measurement import Measurement, read, write
+from mast_plugin.evaluation.text_table import table
 
 ROWS = [
     Measurement(

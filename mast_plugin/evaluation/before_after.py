@@ -15,6 +15,7 @@ from mast_plugin.evaluation.features.extraction import View, extract_features
 from mast_plugin.evaluation.labels.tasks import Task, TaskTable
 from mast_plugin.evaluation.protocols.logistic import linear_measurements
 from mast_plugin.evaluation.protocols.neighbour import knn_measurements
+from mast_plugin.evaluation.text_table import aligned
 from mast_plugin.loading.image import AS_SHOWN, Reading
 
 
@@ -36,7 +37,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class BeforeAfter:
     """Scores of one network before and after its training, task by task.
 
     Raises:
@@ -56,18 +57,18 @@ class Comparison:
 
     def text(self, before: str = "untrained") -> str:
         """The same with another word, of up to 9 letters, for the network before its training."""
-        width = max([len("task"), *(len(score.task) for score in self.trained)])
         arrow = f"{before:>9} -> trained"
-        lines = [
-            f"{'':{width}}   {'k-NN, %':^20}   {'linear, %':^20}   {'chance, %':>9}",
-            f"{'task':{width}}   {arrow}   {arrow}",
+        rows = [
+            ("", f"{'k-NN, %':^20}", f"{'linear, %':^20}", "chance, %"),
+            ("task", arrow, arrow, ""),
         ]
         for first, last in zip(self.untrained, self.trained, strict=True):
-            lines.append(
-                f"{last.task:{width}}   {first.knn:9.1f} -> {last.knn:<7.1f}   "
-                f"{first.linear:9.1f} -> {last.linear:<7.1f}   {last.chance:9.1f}"
+            knn, linear = (
+                f"{was:9.1f} -> {now:<7.1f}"
+                for was, now in ((first.knn, last.knn), (first.linear, last.linear))
             )
-        return "\n".join(lines)
+            rows.append((last.task, knn, linear, f"{last.chance:.1f}"))
+        return "\n".join(line.rstrip() for line in aligned(rows, left=(0,), gap=3))
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain values, for a JSON file."""
