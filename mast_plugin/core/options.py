@@ -5,13 +5,20 @@ from dataclasses import asdict, dataclass, fields
 from inspect import signature
 from typing import Any, get_args
 
-from mast_plugin.core.head import MaskMode
+from mast_plugin.core.equivariance import EquivarianceInput
 from mast_plugin.core.loss import mast_loss
-from mast_plugin.core.route import RoutePolicy
+from mast_plugin.core.mask import MaskMode, MaskStart
+from mast_plugin.core.route import RoutePolicy, RouteScheme
 from mast_plugin.errors import ConfigurationError, shown
 
 _OF_LOSS = set(signature(mast_loss).parameters) - {"masks"}  # there: the masks themselves
 
+_CHOICES = {
+    "masks": get_args(MaskMode),
+    "mask_start": get_args(MaskStart),
+    "route_scheme": get_args(RouteScheme),
+    "equivariance_on": get_args(EquivarianceInput),
+}
 _VICREG = {
     "sim_loss_weight": "invariance_weight",
     "var_loss_weight": "variance_weight",
@@ -35,6 +42,8 @@ class MASTOptions:
 
     masks: MaskMode = "learned"
     """``learned``; ``fixed``: random and never learned; ``none``: all ones (an ablation)."""
+    mask_start: MaskStart = "random"
+    """``random``, or ``blocks``: each type first leaves dimensions of its own, 1 - rho of all."""
     subspace_share: float = 0.9
     """rho in (0, 1), the share of the dimensions that each subspace is held at."""
     mask_spread: float = 1.0
@@ -55,6 +64,8 @@ class MASTOptions:
     """p_full, the probability that every augmentation type is active on a pair."""
     active_prob: float = 0.7
     """p_active, the probability of each type on the other pairs."""
+    route_scheme: RouteScheme = "independent"
+    """``independent``, or ``leave_one_out``: on the other pairs all types act but one."""
 
     invariance_weight: float = 10.0
     """Of the distance between a pair's views inside of its types' masks; VICReg's is 25."""
@@ -68,6 +79,8 @@ class MASTOptions:
     """Of fitting the uncertainty to the pairs' errors; it moves nothing else."""
     equivariance_weight: float = 8.0
     """Of telling each type's change from outside its mask (without masks, from everywhere)."""
+    equivariance_on: EquivarianceInput = "embedding"
+    """Where changes are told from: ``embedding``; or ``features``, of the backbone: AugSelf's."""
     regulariser_mix: float = 0.5
     """a in [0, 1], how far variance and covariance follow the masks instead of all dimensions."""
 
@@ -95,7 +108,7 @@ class MASTOptions:
     @property
     def routes(self) -> RoutePolicy:
         """How routes are drawn."""
-        return RoutePolicy(self.full_route_prob, self.active_prob)
+        return RoutePolicy(self.full_route_prob, self.active_prob, self.route_scheme)
 
     @property
     def of_loss(self) -> dict[str, Any]:
@@ -110,8 +123,7 @@ class MASTOptions:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        if self.masks not in get_args(MaskMode):
-            raise _refusal("masks", self.masks, f"one of {', '.join(get_args(MaskMode))}")
+        self._check_choices()
         for name in ("proj_hidden_dim", "proj_output_dim"):
             if not 1 <= getattr(self, name) <= 1 << 16:
                 raise _refusal(name, getattr(self, name), f"at least 1 and at most {1 << 16}")
@@ -126,6 +138,11 @@ class MASTOptions:
         for name, value in asdict(self).items():
             if name.endswith(("_weight", "_lr", "_spread")) and not 0.0 <= value < float("inf"):
                 raise _refusal(name, value, "finite and not negative")
+
+    def _check_choices(self) -> None:
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise _refusal(name, getattr(self, name), f"one of {', '.join(choices)}")
 
 
 def taken_over(method_kwargs: Mapping[str, Any]) -> str:
