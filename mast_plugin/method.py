@@ -73,8 +73,10 @@ class MAST(_host.Method):  # type: ignore[misc, name-defined]
             subspace_share=options.subspace_share,
             mask_spread=options.mask_spread,
             masks=options.masks,
+            mask_start=options.mask_start,
             uncertainty=options.uncertainty,
             change_types=change_of(self.plan).types if options.equivariance_weight > 0 else (),
+            equivariance_on=options.equivariance_on,
         )
         self.subspaces = SubspaceMeter(self.plan.types)
 
@@ -104,8 +106,9 @@ class MAST(_host.Method):  # type: ignore[misc, name-defined]
             *super().learnable_params,
             {"name": "projector", "params": list(self.head.projector.parameters())},
         ]
-        if self.head.reader is not None:
-            groups.append({"name": "reader", "params": list(self.head.reader.parameters())})
+        for name in ("reader", "predictor"):
+            if (part := getattr(self.head, name)) is not None:
+                groups.append({"name": name, "params": list(part.parameters())})
         own = {
             "masks": (self.head.mask_parameters, self.options.mask_lr),
             "uncertainty": (self.head.uncertainty_parameters, self.options.uncertainty_lr),
@@ -195,6 +198,9 @@ class MAST(_host.Method):  # type: ignore[misc, name-defined]
         log_variance = self.head.log_variance(*feats)
         z1, z2 = map(gather, z)
         told = self.head.told_change(z1, z2, route)
+        predicted = self.head.predicted_change(*feats)
+        if predicted is not None:
+            told = gather(predicted)
         given = {}
         if told is not None:
             given = {"told": told, "change": gather(change)}

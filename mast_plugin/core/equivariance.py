@@ -6,12 +6,18 @@ would lose is AugSelf's (Lee et al., NeurIPS 2021), there from the backbone by a
 reading it off what a mask leaves out, linearly, is this project's choice, see docs/method.md.
 """
 
+from collections.abc import Sequence
+from typing import Literal
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mast_plugin.core.uncertainty import mean_over_active
 
+EquivarianceInput = Literal["embedding", "features"]
+
 LENGTH_FLOOR = 1e-4  # of a squared length: the gradient stays finite where both views are alike
+PREDICTOR_WIDTH = 512
 
 
 def told_change(
@@ -60,3 +66,56 @@ def equivariance_term(told: Tensor, change: Tensor, change_types: Tensor, route:
     counts = (change_types == kinds[:, None]).sum(dim=1)  # bincount would make a GPU wait
     share = 1 / (counts[change_types] * (counts > 0).sum())
     return (errors * share).sum()
+
+
+class ChangePredictor(nn.Module):
+    """Predicts how two views differ from the backbone's features of both: AugSelf's own form.
+
+    A network of three layers for each type that has numbers, on the features of both views side by
+    side. It sees both orders of the views, and half the difference of its two answers is taken, so
+    that exchanging the views changes the sign, as it does of what is predicted.
+
+    Args:
+        features_dim: F, width of the features.
+        change_types: Which type each of the P numbers of a change belongs to, ascending, P >= 1.
+
+    Source: AugSelf (Lee et al., NeurIPS 2021) has such a network for each type, of this depth and
+    width, with batch norm.
+    Differs: AugSelf learns both orders as pairs of their own, limits the answer by tanh to changes
+    in [-1, 1], and predicts flips; here the changes are in units of their standard deviation, and a
+    flip has no number.
+    """
+
+    def __init__(self, features_dim: int, change_types: Sequence[int]) -> None:
+        super().__init__()
+        counts = [list(change_types).count(kind) for kind in sorted(set(change_types))]
+        self.networks = nn.ModuleList(_predictor(2 * features_dim, count) for count in counts)
+
+    def forward(self, features1: Tensor, features2: Tensor) -> Tensor:
+        """Predict the change.
+
+        Args:
+            features1: (N, F), of the first view; the gradient reaches the backbone.
+            features2: (N, F), of the second view.
+
+        Returns:
+            (N, P), at least float32.
+        """
+        forth, back = ((features1, features2), (features2, features1))
+        pairs = torch.cat([torch.cat(forth, dim=1), torch.cat(back, dim=1)])
+        found = torch.cat([network(pairs) for network in self.networks], dim=1)
+        first, second = found.to(torch.promote_types(found.dtype, torch.float32)).chunk(2)
+        return (first - second) / 2
+
+
+def _predictor(input_dim: int, output_dim: int) -> nn.Sequential:
+    # No biases: batch norm takes them away, and the last would cancel between both orders.
+    return nn.Sequential(
+        nn.Linear(input_dim, PREDICTOR_WIDTH, bias=False),
+        nn.BatchNorm1d(PREDICTOR_WIDTH),
+        nn.ReLU(),
+        nn.Linear(PREDICTOR_WIDTH, PREDICTOR_WIDTH, bias=False),
+        nn.BatchNorm1d(PREDICTOR_WIDTH),
+        nn.ReLU(),
+        nn.Linear(PREDICTOR_WIDTH, output_dim, bias=False),
+    )

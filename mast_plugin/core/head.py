@@ -6,19 +6,15 @@ and an uncertainty are the paper's (arXiv 2303.03679); how masks are parametrise
 network is are this project's choice, see docs/method.md.
 """
 
-import math
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from mast_plugin.core.equivariance import told_change
+from mast_plugin.core.equivariance import ChangePredictor, EquivarianceInput, told_change
+from mast_plugin.core.mask import MaskMode, MaskStart, initial_logits
 from mast_plugin.errors import ConfigurationError
 
-MaskMode = Literal["learned", "fixed", "none"]
-
-FIXED_SPREAD = 8.0  # logits this wide make nearly binary masks
 UNCERTAINTY_WIDTH = 256
 
 
@@ -35,9 +31,13 @@ class SubspaceHead(nn.Module):
             at first.
         masks: "learned"; "fixed", drawn once and nearly binary whatever mask_spread is; or "none",
             all ones.
+        mask_start: "random", or "blocks": each type leaves a block of dimensions of its own, see
+            :func:`~mast_plugin.core.mask.block_masks`; mask_spread then plays no part.
         uncertainty: Whether to predict log-variances.
         change_types: Which type each of the P numbers of a change belongs to, in [0, K); empty for
             a head that reads no changes.
+        equivariance_on: "embedding": changes are read there, outside of the masks; or "features": a
+            network of its own predicts them from the backbone's, whatever the masks.
 
     Raises:
         ConfigurationError: A size is not positive, or an option is out of its range.
@@ -56,8 +56,10 @@ class SubspaceHead(nn.Module):
         subspace_share: float = 0.9,
         mask_spread: float = 1.0,
         masks: MaskMode = "learned",
+        mask_start: MaskStart = "random",
         uncertainty: bool = True,
         change_types: Sequence[int] = (),
+        equivariance_on: EquivarianceInput = "embedding",
     ) -> None:
         super().__init__()
         _check_sizes(
@@ -75,7 +77,8 @@ class SubspaceHead(nn.Module):
             nn.ReLU(),
             nn.Linear(hidden_dim, embedding_dim),
         )
-        logits = _initial_logits((num_types, embedding_dim), masks, subspace_share, mask_spread)
+        shape = num_types, embedding_dim
+        logits = initial_logits(shape, masks, mask_start, subspace_share, mask_spread)
         if masks == "learned":
             self.mask_logits = nn.Parameter(logits)
         else:
@@ -84,7 +87,10 @@ class SubspaceHead(nn.Module):
         _check_types(change_types, num_types)
         types = torch.tensor(change_types, dtype=torch.int64)
         self.register_buffer("change_types", types, persistent=False)
-        self.reader = nn.Linear(embedding_dim, len(types), bias=False) if len(types) else None
+        on_features = equivariance_on == "features" and len(types) > 0
+        self.predictor = ChangePredictor(features_dim, change_types) if on_features else None
+        reads = len(types) > 0 and not on_features
+        self.reader = nn.Linear(embedding_dim, len(types), bias=False) if reads else None
         # Without masks nothing would be outside: the whole embedding is read.
         self._reads_everything = masks == "none"
 
@@ -133,7 +139,7 @@ class SubspaceHead(nn.Module):
             route: (N, K), bool: which types are active on the pair.
 
         Returns:
-            (N, P), at least float32; None for a head that reads no changes.
+            (N, P), at least float32; None for a head that reads no changes here.
         """
         if self.reader is None:
             return None
@@ -141,6 +147,21 @@ class SubspaceHead(nn.Module):
         outside = torch.ones_like(masks) if self._reads_everything else 1 - masks
         weight: Tensor = self.reader.weight
         return told_change(embeddings1, embeddings2, outside, self.change_types, weight, route)
+
+    def predicted_change(self, features1: Tensor, features2: Tensor) -> Tensor | None:
+        """Predict how the views differ from the features of both.
+
+        Args:
+            features1: (N, features_dim), of the first view; not detached.
+            features2: (N, features_dim), of the second view.
+
+        Returns:
+            (N, P), at least float32; None for a head that predicts no changes.
+        """
+        if self.predictor is None:
+            return None
+        predicted: Tensor = self.predictor(features1, features2)
+        return predicted
 
     @property
     def mask_parameters(self) -> list[nn.Parameter]:
@@ -164,33 +185,6 @@ def _uncertainty_network(features_dim: int, num_types: int) -> nn.Sequential:
         nn.ReLU(),
         last,
     )
-
-
-def _initial_logits(shape: tuple[int, int], masks: MaskMode, share: float, spread: float) -> Tensor:
-    if masks == "none":
-        return torch.full(shape, math.inf)  # whose sigmoid is exactly one
-    if not 0 < share < 1:
-        raise ConfigurationError(f"subspace_share must be in (0, 1), got {share}")
-    if not 0 <= spread < math.inf:
-        raise ConfigurationError(f"mask_spread must be finite and >= 0, got {spread}")
-    if masks not in ("learned", "fixed"):
-        raise ConfigurationError(f'masks must be "learned", "fixed" or "none", got {masks!r}')
-    spread = spread if masks == "learned" else FIXED_SPREAD
-    return _logit_centre(share, spread) + spread * torch.randn(shape)
-
-
-def _logit_centre(share: float, spread: float) -> float:
-    """Find the mean of normal logits whose sigmoid has the mean ``share``, by bisection."""
-    noise = spread * torch.special.ndtri((torch.arange(2000, dtype=torch.float64) + 0.5) / 2000)
-    reach = 50 + 10 * spread
-    low, high = -reach, reach
-    for _ in range(60):
-        centre = (low + high) / 2
-        if torch.sigmoid(centre + noise).mean() < share:
-            low = centre
-        else:
-            high = centre
-    return centre
 
 
 def _check_types(change_types: Sequence[int], num_types: int) -> None:

@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, get_args
 
 from mast_plugin.check import FLAG, number, one_of, open_interval, whole
-from mast_plugin.core.head import MaskMode
-from mast_plugin.core.route import RoutePolicy
+from mast_plugin.core.equivariance import EquivarianceInput
+from mast_plugin.core.mask import MaskMode, MaskStart
+from mast_plugin.core.route import RoutePolicy, RouteScheme
 from mast_plugin.errors import ConfigurationError
 from mast_plugin.option import check_all, option, rules
 
@@ -96,6 +97,11 @@ class MASTOptions(LossOptions):
         one_of(*get_args(MaskMode)),
         "learned; fixed: random and never learned; none: all ones (an ablation).",
     )
+    mask_start: MaskStart = option(
+        "random",
+        one_of(*get_args(MaskStart)),
+        "random, or blocks: each type first leaves dimensions of its own, 1 - rho of all.",
+    )
     mask_spread: float = option(
         1.0,
         _WEIGHT,
@@ -117,6 +123,16 @@ class MASTOptions(LossOptions):
     )
     active_prob: float = option(
         0.7, _SHARE, "p_active, the probability of each type on the other pairs."
+    )
+    route_scheme: RouteScheme = option(
+        "independent",
+        one_of(*get_args(RouteScheme)),
+        "independent, or leave_one_out: on the other pairs all types act but one.",
+    )
+    equivariance_on: EquivarianceInput = option(
+        "embedding",
+        one_of(*get_args(EquivarianceInput)),
+        "Where changes are told from: embedding; or features, of the backbone: AugSelf's.",
     )
 
     @classmethod
@@ -144,7 +160,7 @@ class MASTOptions(LossOptions):
     @property
     def routes(self) -> RoutePolicy:
         """How routes are drawn."""
-        return RoutePolicy(self.full_route_prob, self.active_prob)
+        return RoutePolicy(self.full_route_prob, self.active_prob, self.route_scheme)
 
     @property
     def of_loss(self) -> LossOptions:

@@ -76,7 +76,7 @@ def _pairs(image: Image.Image, plan: Plan, policy: RoutePolicy) -> list[RoutedPa
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_SEED)
         complete = RoutedViews(plan, RoutePolicy(1.0, policy.active_prob))
-        partial = RoutedViews(plan, RoutePolicy(0.0, min(policy.active_prob, 0.6)))
+        partial = RoutedViews(plan, RoutePolicy(0.0, min(policy.active_prob, 0.6), policy.scheme))
         pairs = [complete(image)]
         for _ in range(100):
             candidate = partial(image)

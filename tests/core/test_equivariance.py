@@ -4,7 +4,12 @@ import pytest
 import torch
 
 from mast_plugin import SubspaceHead
-from mast_plugin.core.equivariance import LENGTH_FLOOR, equivariance_term, told_change
+from mast_plugin.core.equivariance import (
+    LENGTH_FLOOR,
+    ChangePredictor,
+    equivariance_term,
+    told_change,
+)
 from mast_plugin.errors import ConfigurationError
 
 from .keywords import mast_loss
@@ -198,6 +203,71 @@ def test_training_pushes_what_tells_a_type_out_of_its_mask():
     masks = head.masks.detach()
     assert masks[0].argmin() == 1
     assert masks[0, 1] < masks[0, [0, 2, 3, 4]].min() - 0.3
+
+
+def plain_prediction(predictor, first, second):
+    """Each pair by itself, one type after the other, both ways round."""
+    rows = []
+    for a, b in zip(first, second, strict=True):
+        there, back = torch.cat([a, b])[None], torch.cat([b, a])[None]
+        answers = [(net(there) - net(back)) / 2 for net in predictor.networks]
+        rows.append(torch.cat(answers, dim=1))
+    return torch.cat(rows)
+
+
+def test_the_predictor_is_half_the_difference_of_both_orders():
+    torch.manual_seed(0)
+    predictor = ChangePredictor(6, TYPES.tolist()).double().eval()
+    first, second = torch.randn(2, 5, 6, dtype=torch.float64).unbind()
+    found = predictor(first, second)
+    assert found.shape == (5, len(TYPES))
+    torch.testing.assert_close(found, plain_prediction(predictor, first, second), **EXACT)
+    torch.testing.assert_close(predictor(second, first), -found, **EXACT)
+
+
+def test_the_predictor_has_a_network_for_each_type():
+    predictor = ChangePredictor(6, TYPES.tolist())
+    assert [network[-1].out_features for network in predictor.networks] == [2, 1]
+    predictor(torch.randn(4, 6), torch.randn(4, 6))[:, 2].sum().backward()
+    gradients = [[bool(p.grad.any()) for p in net.parameters()] for net in predictor.networks]
+    assert not any(gradients[0]) and all(gradients[1])
+
+
+def test_the_predictor_teaches_the_features():
+    head = make_head(equivariance_on="features", masks="none")
+    first, second = torch.randn(2, 6, 4).unbind()
+    first.requires_grad_()
+    head.predicted_change(first, second).square().sum().backward()
+    assert first.grad.abs().sum() > 0
+    assert head.told_change(first, second, torch.ones(6, 3, dtype=torch.bool)) is None
+
+
+def test_a_head_that_reads_its_embedding_has_no_predictor():
+    assert make_head().predicted_change(torch.randn(6, 4), torch.randn(6, 4)) is None
+    head = SubspaceHead(
+        features_dim=4, hidden_dim=4, embedding_dim=5, num_types=3, equivariance_on="features"
+    )
+    assert head.predictor is None  # nothing to predict
+
+
+def test_the_predictor_learns_what_differs():
+    """The second feature differs by exactly what type 0 did."""
+    torch.manual_seed(0)
+    predictor = ChangePredictor(4, TYPES.tolist())
+    optimizer = torch.optim.Adam(predictor.parameters(), 0.003)
+    route, terms = torch.ones(64, 3, dtype=torch.bool), []
+    for _ in range(60):
+        change, first = torch.randn(64, 3), torch.randn(64, 4)
+        second = first.clone()
+        second[:, 1] -= change[:, 0]
+        predicted = predictor(first, second)
+        terms.append((predicted - change).square().mean(0))
+        optimizer.zero_grad()
+        equivariance_term(predicted, change, TYPES, route).backward()
+        optimizer.step()
+    last = torch.stack(terms[-10:]).detach().mean(0)
+    assert last[0] < 0.3  # what can be told is
+    assert last[2] > 0.7  # and what cannot is not
 
 
 def options_of(told=(6, 3), change=(6, 3), types=TYPES):

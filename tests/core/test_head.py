@@ -5,6 +5,7 @@ import torch
 
 from mast_plugin import SubspaceHead
 from mast_plugin.core.loss import mast_loss
+from mast_plugin.core.mask import block_masks
 from mast_plugin.errors import ConfigurationError
 
 SIZES = {"features_dim": 6, "hidden_dim": 8, "embedding_dim": 10, "num_types": 3}
@@ -47,6 +48,17 @@ def test_without_spread_all_masks_start_at_the_share():
     torch.testing.assert_close(
         make(subspace_share=0.7, mask_spread=0.0).masks, torch.full((3, 10), 0.7)
     )
+
+
+@pytest.mark.parametrize("masks", ["learned", "fixed"])
+def test_masks_may_start_as_blocks(masks):
+    head = make(masks=masks, mask_start="blocks", subspace_share=0.8)
+    torch.testing.assert_close(head.masks, block_masks(3, 10, 0.8).float())
+    assert bool(head.mask_parameters) == (masks == "learned")
+
+
+def test_without_masks_there_are_no_blocks():
+    assert (make(masks="none", mask_start="blocks").masks == 1).all()
 
 
 def test_seeded_heads_repeat():
@@ -163,6 +175,8 @@ def test_no_name_is_mistaken_for_the_backbones(masks):
         ({"subspace_share": 1.0}, "subspace_share"),
         ({"mask_spread": -1.0}, "mask_spread"),
         ({"masks": "open"}, "masks"),
+        ({"mask_start": "stripes"}, "mask_start"),
+        ({"mask_start": "blocks", "subspace_share": 0.6}, "subspace_share"),
     ],
 )
 def test_impossible_options_are_refused(wrong, message):

@@ -39,6 +39,9 @@ def test_a_weight_under_both_names_is_refused():
     ("name", "value"),
     [
         ("masks", "hard"),
+        ("mask_start", "block"),
+        ("route_scheme", "all"),
+        ("equivariance_on", "images"),
         ("proj_output_dim", 0),
         ("proj_hidden_dim", 0.5),
         ("full_route_prob", 1.1),

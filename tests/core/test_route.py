@@ -1,19 +1,24 @@
 import itertools
 import math
+from typing import get_args
 
 import pytest
 import torch
 
-from mast_plugin.core.route import RoutePolicy
+from mast_plugin.core.route import RoutePolicy, RouteScheme
 from mast_plugin.errors import ConfigurationError
 
 COUNT = 20_000
+LEFT = RoutePolicy(0.3, 0.0, "leave_one_out")
 
 
 def pattern_probability(policy, pattern):
     """The probability of one route, from the definition."""
     full, active, size = policy.full_prob, policy.active_prob, len(pattern)
     on = sum(pattern)
+    if policy.scheme == "leave_one_out":
+        others = on == size if size == 1 else (on == size - 1) / size
+        return full * all(pattern) + (1 - full) * others
     independent = active**on * (1 - active) ** (size - on) if on else 0.0
     replaced = (1 - active) ** size / size if on == 1 else 0.0
     return full * all(pattern) + (1 - full) * (independent + replaced)
@@ -23,7 +28,9 @@ def within_binomial_bounds(hits, count, prob):
     return abs(hits - count * prob) <= 5 * math.sqrt(count * prob * (1 - prob)) + 1e-9
 
 
-@pytest.mark.parametrize("policy", [RoutePolicy(0.3, 0.4), RoutePolicy(0.0, 0.3), RoutePolicy()])
+@pytest.mark.parametrize(
+    "policy", [RoutePolicy(0.3, 0.4), RoutePolicy(0.0, 0.3), RoutePolicy(), LEFT]
+)
 def test_every_route_comes_up_as_often_as_defined(policy):
     torch.manual_seed(0)
     routes = policy.draw(COUNT, 3)
@@ -58,8 +65,25 @@ def test_no_route_is_empty():
     assert RoutePolicy(0.0, 0.01).draw(COUNT, 5).any(dim=1).all()
 
 
-def test_a_single_type_is_always_active():
-    assert RoutePolicy(0.0, 0.1).draw(1000, 1).all()
+@pytest.mark.parametrize("scheme", get_args(RouteScheme))
+def test_a_single_type_is_always_active(scheme):
+    assert RoutePolicy(0.0, 0.1, scheme).draw(1000, 1).all()
+
+
+def test_where_one_is_left_out_the_active_probability_plays_no_part():
+    torch.manual_seed(0)
+    routes = [
+        RoutePolicy(0.3, active, "leave_one_out").draw(
+            100, 4, generator=torch.Generator().manual_seed(1)
+        )
+        for active in (0.0, 1.0)
+    ]
+    assert torch.equal(*routes)
+
+
+def test_an_unknown_scheme_is_refused():
+    with pytest.raises(ConfigurationError, match="one of independent, leave_one_out, not 'all'"):
+        RoutePolicy(scheme="all")
 
 
 @pytest.mark.parametrize("num_images", [0, 1, 7])

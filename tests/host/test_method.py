@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from mast_plugin.core.equivariance import equivariance_term
 from mast_plugin.core.loss import mast_loss
 from mast_plugin.core.options import LossOptions, MASTOptions
 from mast_plugin.core.route import RoutePolicy
@@ -19,6 +20,7 @@ CHANGED = {
     "proj_hidden_dim": 12,
     "proj_output_dim": 20,
     "masks": "fixed",
+    "mask_start": "blocks",
     "subspace_share": 0.6,
     "mask_spread": 0.4,
     "mask_lr": 0.5,
@@ -28,12 +30,14 @@ CHANGED = {
     "max_pair_weight": 1.01,
     "full_route_prob": 0.3,
     "active_prob": 0.2,
+    "route_scheme": "leave_one_out",
     "invariance_weight": 3.0,
     "variance_weight": 7.0,
     "covariance_weight": 0.3,
     "capacity_weight": 2.0,
     "uncertainty_weight": 0.4,
     "equivariance_weight": 0.7,
+    "equivariance_on": "features",
     "regulariser_mix": 0.9,
 }
 """Another value of every option than its default."""
@@ -228,6 +232,26 @@ def test_ablations_train(masks, uncertainty, host, small):
     model = host.build(cfg)
     names = {group.get("name") for group in model.learnable_params}
     assert "masks" not in names and ("uncertainty" in names) == uncertainty
+
+
+def test_augselfs_form_is_vicreg_and_its_predictor(built):
+    """Masks at one, no uncertainty, and the change predicted from the features: two terms."""
+    options = {"masks": "none", "uncertainty": False, "equivariance_on": "features"}
+    model = built(options)
+    route = torch.ones(16, len(model.plan.types), dtype=torch.bool)
+    features = list(torch.randn(2, 16, 512).unbind())
+    z1, z2 = (model.head(each) for each in features)
+    change = torch.randn(16, len(model.head.change_types))
+    terms = model._terms(features, [z1, z2], route, change)
+    predicted = model.head.predictor(*features)
+    term = equivariance_term(predicted, change, model.head.change_types, route)
+    torch.testing.assert_close(terms.equivariance, term)
+    plain = mast_loss(z1, z2, masks=model.head.masks, route=route, options=model.options.of_loss)
+    assert model.options.equivariance_weight > 0
+    torch.testing.assert_close(terms.loss, plain.loss + model.options.equivariance_weight * term)
+    assert model.head.reader is None
+    groups = {group.get("name"): group["params"] for group in model.learnable_params}
+    assert len(groups["predictor"]) == len(list(model.head.predictor.parameters()))
 
 
 @pytest.mark.filterwarnings("ignore")  # the engine's own, of a whole run

@@ -1,0 +1,31 @@
+"""The search: one option at a time, each scored on held-out images of the pretraining set."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+Options = dict[str, Any]
+
+
+def choose(
+    grid: Mapping[str, Sequence[Any]], score: Callable[[Options], float]
+) -> tuple[Options, list[dict[str, Any]]]:
+    """Vary one option after the other, and keep the best value of each.
+
+    Args:
+        grid: option to the values to try, in the order of the search.
+        score: of some options, higher is better; minus infinity for a run that diverged. It is
+            asked once for every value, with what was chosen before.
+
+    Returns:
+        The best value of every option, the first of equally good ones; and what was tried.
+    """
+    chosen: Options = {}
+    tried: list[dict[str, Any]] = []
+    for option, values in grid.items():
+        scores = [score({**chosen, option: value}) for value in values]
+        tried += [
+            {"option": option, "value": value, "validation": None if found < 0 else found}
+            for value, found in zip(values, scores, strict=True)
+        ]
+        chosen[option] = values[max(range(len(values)), key=scores.__getitem__)]
+    return chosen, tried
