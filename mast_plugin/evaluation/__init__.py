@@ -3,7 +3,7 @@
 from mast_plugin.evaluation.before_after import BeforeAfter, Score, score_tasks
 from mast_plugin.evaluation.features.extraction import View, extract_features
 from mast_plugin.evaluation.labels.tasks import Task, TaskTable, read_tasks
-from mast_plugin.evaluation.protocols.logistic import linear_measurements
+from mast_plugin.evaluation.protocols.linear import linear_measurements
 from mast_plugin.evaluation.protocols.neighbour import knn_measurements
 
 __all__ = [

@@ -13,7 +13,7 @@ from torch import nn
 from mast_plugin.errors import DataError
 from mast_plugin.evaluation.features.extraction import View, extract_features
 from mast_plugin.evaluation.labels.tasks import Task, TaskTable
-from mast_plugin.evaluation.protocols.logistic import linear_measurements
+from mast_plugin.evaluation.protocols.linear import linear_measurements
 from mast_plugin.evaluation.protocols.neighbour import knn_measurements
 from mast_plugin.evaluation.text_table import aligned
 from mast_plugin.loading.image import AS_SHOWN, Reading
@@ -27,7 +27,7 @@ class Score:
         task: the task's name.
         chance: accuracy of the constant answer.
         knn: top-1, see :func:`~mast_plugin.evaluation.protocols.neighbour.knn_measurements`.
-        linear: top-1, see :func:`~mast_plugin.evaluation.protocols.logistic.linear_measurements`.
+        linear: top-1, see :func:`~mast_plugin.evaluation.protocols.linear.linear_measurements`.
     """
 
     task: str

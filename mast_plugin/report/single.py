@@ -65,16 +65,9 @@ def single_run(
 
 def _mask_sections(findings: Findings, method: str) -> tuple[Section, ...]:
     if findings.masks is None:
-        why = (
-            f"the method is {method}"
-            if method != "mast"
-            else "every mask is one (method_kwargs.masks=none), or the checkpoint holds none"
-        )
-        return (
-            section.missing("masks", f"No masks: {why}."),
-            section.missing("overlap", f"No overlap of masks: {why}."),
-            section.missing("tree", f"No tree of masks: {why}."),
-        )
+        why = "every mask is one (method_kwargs.masks=none), or the checkpoint holds none"
+        what = {"masks": "masks", "overlap": "overlap of masks", "tree": "tree of masks"}
+        return _missing(what, method, why)
     relation = relate(findings.masks, findings.types)
     return (
         section.masks(findings.masks, relation),
@@ -85,13 +78,14 @@ def _mask_sections(findings: Findings, method: str) -> tuple[Section, ...]:
 
 def _uncertainty_sections(findings: Findings, method: str) -> tuple[Section, ...]:
     if findings.uncertainty is None:
-        why = (
-            f"the method is {method}"
-            if method != "mast"
-            else "it was switched off (method_kwargs.uncertainty), or not analysed"
-        )
-        return (
-            section.missing("uncertainty", f"No uncertainty: {why}."),
-            section.missing("pairs", f"No pairs by uncertainty: {why}."),
+        why = "it was switched off (method_kwargs.uncertainty), or not analysed"
+        return _missing(
+            {"uncertainty": "uncertainty", "pairs": "pairs by uncertainty"}, method, why
         )
     return section.uncertainties(findings.uncertainty), section.pairs(findings.uncertainty)
+
+
+def _missing(what: Mapping[str, str], method: str, why: str) -> tuple[Section, ...]:
+    """Sections, by id, that are empty as the method is another one, or else for the reason why."""
+    reason = why if method == "mast" else f"the method is {method}"
+    return tuple(section.missing(name, f"No {text}: {reason}.") for name, text in what.items())

@@ -8,13 +8,12 @@ from sklearn.preprocessing import StandardScaler
 
 from mast_plugin.errors import ConfigurationError, DataError
 from mast_plugin.evaluation.labels.split import validation_split
+from mast_plugin.evaluation.protocols.linear import choose_l2_weight, linear_measurements
 from mast_plugin.evaluation.protocols.logistic import (
     LogisticModel,
     Standardisation,
-    choose_l2_weight,
     fit_logistic,
     fit_path,
-    linear_measurements,
 )
 
 

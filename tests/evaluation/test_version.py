@@ -19,7 +19,7 @@ from mast_plugin.evaluation.protocols import (
     finetune,
     labelfree,
     lightning_linear,
-    logistic,
+    linear,
     neighbour,
     profile,
 )
@@ -150,7 +150,7 @@ def of_augmentations(folder):
 
 MEASURED = {
     "knn": (neighbour.VERSION, of_labels(neighbour.knn_measurements)),
-    "linear": (logistic.VERSION, of_labels(logistic.linear_measurements)),
+    "linear": (linear.VERSION, of_labels(linear.linear_measurements)),
     "few-shot": (fewshot.VERSION, of_labels(fewshot.few_shot_measurements)),
     "label-free": (labelfree.VERSION, without_labels),
     "invariance": (profile.VERSION, of_augmentations),

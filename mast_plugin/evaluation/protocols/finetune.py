@@ -8,15 +8,13 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
-from mast_plugin.errors import ConfigurationError, DataError
-from mast_plugin.evaluation.features.extraction import extract_features, worker_context
+from mast_plugin.errors import ConfigurationError
 from mast_plugin.evaluation.features.view import LabelledImages, ViewStatistics
 from mast_plugin.evaluation.labels.split import label_fraction
 from mast_plugin.evaluation.labels.tasks import Task, TaskTable
 from mast_plugin.evaluation.measurement import Measurement
-from mast_plugin.evaluation.protocols.accuracy import accuracy
+from mast_plugin.evaluation.protocols.training import score_on_test, training_batches
 
 VERSION = 1
 """Raised whenever the same network, images and options would get other numbers."""
@@ -114,20 +112,18 @@ def finetune_measurements(
             network = _finetuned(
                 backbone, train, task, statistics, options, flip, device, workers, seed
             )
-        scores = extract_features(
+        rows += score_on_test(
             network,
             test,
-            statistics.centred(),
-            reading=statistics.reading,
+            task,
+            statistics,
+            name,
+            diverged=f"fine-tuning on {task.name} diverged: lower backbone_lr and classifier_lr",
             batch_size=options.batch_size,
             device=device,
             workers=workers,
+            seed=seed,
         )
-        if not torch.isfinite(scores).all():
-            raise DataError(
-                f"fine-tuning on {task.name} diverged: lower backbone_lr and classifier_lr"
-            )
-        rows += accuracy(scores, task.val, seed=seed).measurements("backbone", name, task.name, {})
     return rows
 
 
@@ -150,15 +146,7 @@ def _finetuned(
         statistics.training(flip=flip),
         statistics.reading,
     )
-    loader = DataLoader(
-        images,
-        batch_size=options.batch_size,
-        shuffle=True,
-        drop_last=len(images) > options.batch_size,
-        num_workers=workers,
-        multiprocessing_context=worker_context(workers),
-        persistent_workers=workers > 0,
-    )
+    loader = training_batches(images, options.batch_size, workers)
     body = nn.Sequential(deepcopy(backbone), nn.Flatten()).to(device).requires_grad_(True)
     head = nn.Linear(_width(body, statistics.crop_size, device), len(task.classes)).to(device)
     network = nn.Sequential(body, head)

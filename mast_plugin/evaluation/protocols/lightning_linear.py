@@ -12,12 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from mast_plugin.errors import ConfigurationError, DataError
-from mast_plugin.evaluation.features.extraction import extract_features, worker_context
+from mast_plugin.errors import ConfigurationError
 from mast_plugin.evaluation.features.view import LabelledImages, ViewStatistics
 from mast_plugin.evaluation.labels.tasks import Task, TaskTable
 from mast_plugin.evaluation.measurement import Measurement
-from mast_plugin.evaluation.protocols.accuracy import accuracy
+from mast_plugin.evaluation.protocols.training import score_on_test, training_batches
 from mast_plugin.host import load_host
 from mast_plugin.host.checkpoint import streaming_io
 from mast_plugin.host.quiet import quiet_host
@@ -98,21 +97,19 @@ def lightning_linear_measurements(
             torch.manual_seed(seed)
             view = statistics.training(flip=flip)
             images = LabelledImages(train, task.train, view, statistics.reading)
-            loader = _loader(images, options, workers)
+            loader = training_batches(images, options.batch_size, workers)
             network, device = _trained(backbone, loader, task, statistics, options, progress)
-        scores = extract_features(
+        rows += score_on_test(
             network,
             test,
-            statistics.centred(),
-            reading=statistics.reading,
+            task,
+            statistics,
+            PROTOCOL,
+            diverged=f"the linear classifier of {task.name} diverged: lower its lr",
             batch_size=options.batch_size,
             device=device,
             workers=workers,
-        )[:, : len(task.classes)]
-        if not torch.isfinite(scores).all():
-            raise DataError(f"the linear classifier of {task.name} diverged: lower its lr")
-        rows += accuracy(scores, task.val, seed=seed).measurements(
-            "backbone", PROTOCOL, task.name, {}
+            seed=seed,
         )
     return rows
 
@@ -130,18 +127,6 @@ class _Features(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         features: Tensor = self.network(images)
         return features.flatten(1)
-
-
-def _loader(images: LabelledImages, options: LinearOptions, workers: int) -> DataLoader[Any]:
-    return DataLoader(
-        images,
-        batch_size=min(options.batch_size, len(images)),
-        shuffle=True,
-        drop_last=True,
-        num_workers=workers,
-        multiprocessing_context=worker_context(workers),
-        persistent_workers=workers > 0,
-    )
 
 
 def _trained(

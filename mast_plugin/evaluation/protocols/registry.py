@@ -23,7 +23,7 @@ from mast_plugin.evaluation.protocols import (
     finetune,
     labelfree,
     lightning_linear,
-    logistic,
+    linear,
     neighbour,
     profile,
 )
@@ -235,7 +235,7 @@ def _per_task_protocol(
 
 PROTOCOLS: Mapping[str, Protocol] = {
     "knn": _per_task_protocol(neighbour.knn_measurements, neighbour.VERSION, masked=False),
-    "linear": _per_task_protocol(logistic.linear_measurements, logistic.VERSION, masked=True),
+    "linear": _per_task_protocol(linear.linear_measurements, linear.VERSION, masked=True),
     "few-shot": _per_task_protocol(fewshot.few_shot_measurements, fewshot.VERSION, masked=True),
     "label-free": Protocol(_label_free, labelfree.VERSION, labelfree.MEASURES),
     "invariance": Protocol(_invariance, profile.VERSION, profile.MEASURES),
