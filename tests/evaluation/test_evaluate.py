@@ -27,13 +27,8 @@ from mast_plugin.evaluation.measurement import Measurement
 from mast_plugin.evaluation.network.opening import open_network
 from mast_plugin.evaluation.protocols import labelfree
 from mast_plugin.evaluation.protocols.fewshot import few_shot_measurements
-<<<<<<< HEAD
-from mast_plugin.evaluation.protocols.logistic import linear_measurements
-from mast_plugin.evaluation.protocols.registry import PROTOCOLS
-=======
 from mast_plugin.evaluation.protocols.linear import linear_measurements
-from mast_plugin.evaluation.protocols.protocol import PROTOCOLS
->>>>>>> less
+from mast_plugin.evaluation.protocols.registry import PROTOCOLS
 from mast_plugin.report.run_report import findings
 from mast_plugin.setting.configuration import plain
 
