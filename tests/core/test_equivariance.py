@@ -182,6 +182,7 @@ def test_the_head_refuses_a_type_that_it_does_not_have():
         )
 
 
+@pytest.mark.slow
 def test_training_pushes_what_tells_a_type_out_of_its_mask():
     """One dimension differs by exactly what type 0 did; its mask lets go of that one alone."""
     torch.manual_seed(0)

@@ -138,6 +138,7 @@ def test_config_path_is_taken_from_the_working_directory_first(tmp_path, monkeyp
         ["--config-path", "scripts/pretrain/cifar", "--config-name", "vicreg.yaml"],
     ],
 )
+@pytest.mark.slow
 def test_command_line_composes_from_another_directory(arguments, tmp_path):
     command = [sys.executable, "-m", "mast_plugin.pretrain", *arguments, "--cfg", "job"]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
