@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mast_plugin.views.drawing import HUE, draw_view, is_switch, ranges
+from mast_plugin.views.augmentation import HUE
+from mast_plugin.views.drawing import draw_view, is_switch, ranges
 from mast_plugin.views.plan import Plan
 
 Array = npt.NDArray[Any]
