@@ -4,7 +4,7 @@
 # make quick   the tests that neither train nor start processes: a minute
 # make lint    formatting, lint, types and which room may import from which
 # make options writes the shipped files that list every option, from their declarations
-# make architecture  draws the rooms into docs/architecture.md
+# make architecture  writes the rooms and the augmentation types into their pages in docs/
 # make host    solo-learn's own scripts on MAST's checkpoints; SOLO_LEARN=path of its main branch
 # make readme  README's installation lines in fresh environments; SOLO_LEARN likewise
 

@@ -23,10 +23,10 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from mast_plugin import mast_loss
-from mast_plugin.core.equivariance import told_change
+from mast_plugin.core.equivariance import predicted_difference
 
 Step = Callable[[], Tensor]
-NUMBERS = 2  # of a type's change, as many as the usual five have on average
+NUMBERS = 2  # of a type's difference, as many as the usual five have on average
 
 
 def main() -> None:
@@ -67,13 +67,17 @@ def losses(num_images: int, num_dims: int, types: list[int]) -> list[Step]:
         masks = torch.sigmoid(torch.randn(num_types, num_dims) + 2).requires_grad_()
         route = torch.rand(num_images, num_types) < 0.7
         u = torch.randn(num_images, num_types, requires_grad=True)
-        change_types = torch.arange(num_types).repeat_interleave(NUMBERS)
-        change = torch.randn(num_images, len(change_types))
-        reader = torch.randn(len(change_types), num_dims).div(num_dims).requires_grad_()
+        difference_types = torch.arange(num_types).repeat_interleave(NUMBERS)
+        difference = torch.randn(num_images, len(difference_types))
+        predictor = torch.randn(len(difference_types), num_dims).div(num_dims).requires_grad_()
 
         def step() -> Tensor:
-            told = told_change(z1, z2, masks, change_types, reader)
-            outside = {"told": told, "change": change, "change_types": change_types}
+            predicted = predicted_difference(z1, z2, masks, difference_types, predictor)
+            outside = {
+                "predicted": predicted,
+                "difference": difference,
+                "difference_types": difference_types,
+            }
             terms = mast_loss(z1, z2, masks=masks, route=route, log_variance=u, **outside)
             return terms.loss
 

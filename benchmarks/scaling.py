@@ -60,8 +60,8 @@ def stepper(row: str, world: int, arguments: argparse.Namespace) -> Callable[[],
     views = [torch.randn(shape) for _ in range(2)]
     if row != "VICReg":
         route = method.routes.draw(arguments.batch, len(method.plan.types))
-        change = torch.randn(arguments.batch, len(method.head.change_types))
-        views = RoutedPair(*views, route, change)
+        difference = torch.randn(arguments.batch, len(method.head.difference_types))
+        views = RoutedPair(*views, route, difference)
     batch = [torch.arange(arguments.batch), views, torch.zeros(arguments.batch, dtype=torch.long)]
 
     def take() -> float:

@@ -31,8 +31,8 @@ def stepper(name: str, arguments: argparse.Namespace):
     labels = torch.zeros(arguments.batch, dtype=torch.long, device=arguments.device)
     if name != "vicreg":
         route = model.routes.draw(arguments.batch, len(model.plan.types))
-        change = torch.randn(arguments.batch, len(model.head.change_types))
-        views = RoutedPair(*views, route.to(arguments.device), change.to(arguments.device))
+        difference = torch.randn(arguments.batch, len(model.head.difference_types))
+        views = RoutedPair(*views, route.to(arguments.device), difference.to(arguments.device))
 
     def step() -> float:
         start = time.perf_counter()

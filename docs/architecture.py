@@ -1,21 +1,22 @@
-"""Writes the picture of the rooms into docs/architecture.md, from the code as it is.
+"""Writes two pages' tables from the code as it is: the rooms, and the augmentation types.
 
-``make architecture`` runs it. The floors are those of ``.importlinter``, a room's sentence is the
-first line of its docstring, and the arrows are the imports; an arrow that other arrows already
-imply is left out of the drawing.
+``make architecture`` runs it. In docs/architecture.md the floors are those of ``.importlinter``, a
+room's sentence is the first line of its docstring, and the arrows are the imports. An arrow that
+other arrows already imply is left out of the drawing.
 """
 
 import ast
 import re
+from collections.abc import Callable, Mapping
 from configparser import ConfigParser
 from pathlib import Path
 
 import grimp
 
+from mast_plugin.views.augmentation import describe
+
 CHECKOUT = Path(__file__).parents[1]
-PAGE = CHECKOUT / "docs" / "architecture.md"
 PACKAGE = "mast_plugin"
-BEGIN, END = "<!-- rooms: written by docs/architecture.py -->", "<!-- end of rooms -->"
 
 
 def floors() -> list[list[str]]:
@@ -96,12 +97,23 @@ def picture() -> str:
     )
 
 
-def with_picture(page: str) -> str:
-    """The page with the picture between its two marks."""
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{picture()}\n\n{END}{after}"
+WRITTEN: Mapping[str, Callable[[], str]] = {"architecture": picture, "augmentations": describe}
+"""The pages, by their names in docs/, and what is written into each."""
+
+
+def page(name: str) -> Path:
+    """Where a page lies."""
+    return CHECKOUT / "docs" / f"{name}.md"
+
+
+def written(name: str) -> str:
+    """The page with what belongs between its two marks."""
+    text = page(name).read_text(encoding="utf-8")
+    before, begin, rest = re.split(r"(<!-- \w+: written by docs/architecture.py -->)", text)
+    end = rest[rest.index("<!-- end of ") :]
+    return f"{before}{begin}\n\n{WRITTEN[name]()}\n\n{end}"
 
 
 if __name__ == "__main__":
-    PAGE.write_text(with_picture(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    for each in WRITTEN:
+        page(each).write_text(written(each), encoding="utf-8")

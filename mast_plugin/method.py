@@ -23,7 +23,7 @@ from mast_plugin.setting.backbone import fitted
 from mast_plugin.setting.configuration import plain
 from mast_plugin.setting.entry import started_by_ours
 from mast_plugin.setting.view_size import resized
-from mast_plugin.views.change import change_of
+from mast_plugin.views.difference import difference_of
 from mast_plugin.views.pair import RoutedPair
 from mast_plugin.views.plan import NO_VIEWS, parse_pair
 from mast_plugin.views.torchvision import CentredView, RoutedViews
@@ -65,6 +65,8 @@ class MAST(_host.Method):  # type: ignore[misc, name-defined]
         self._given = {key: cfg[key] for key in changed if key in cfg}
         super().__init__(cfg)
         options = self.options
+        predicts = options.equivariance_weight > 0
+        types = difference_of(self.plan).types if predicts else ()
         self.head = SubspaceHead(
             features_dim=self.features_dim,
             hidden_dim=options.proj_hidden_dim,
@@ -75,7 +77,7 @@ class MAST(_host.Method):  # type: ignore[misc, name-defined]
             masks=options.masks,
             mask_start=options.mask_start,
             uncertainty=options.uncertainty,
-            change_types=change_of(self.plan).types if options.equivariance_weight > 0 else (),
+            difference_types=types,
             equivariance_on=options.equivariance_on,
         )
         self.subspaces = SubspaceMeter(self.plan.types)
@@ -159,14 +161,14 @@ class MAST(_host.Method):  # type: ignore[misc, name-defined]
         """Return the loss of one batch, the online classifier's included.
 
         Raises:
-            ConfigurationError: the batch holds views without their route and change.
+            ConfigurationError: the batch holds views without their route and difference.
             DataError: the processes' batches differ in size.
         """
         index, pair, label = batch
         if not isinstance(pair, RoutedPair):
             raise ConfigurationError(
-                "MAST needs batches of two views, their route and their change (RoutedPair), not "
-                f"a {type(pair).__name__} of {len(pair)} tensors: load the data with "
+                "MAST needs batches of two views, their route and their difference (RoutedPair), "
+                f"not a {type(pair).__name__} of {len(pair)} tensors: load the data with "
                 "mast_plugin.views.torchvision.RoutedViews"
             )
         # Our own loaders drop the last, short batch: an epoch's first one stands for all.
@@ -175,7 +177,7 @@ class MAST(_host.Method):  # type: ignore[misc, name-defined]
         views = [pair.first, pair.second]
         outputs = super().training_step([index, views, label], batch_idx)
         route = gather(pair.route)
-        terms = self._terms(outputs["feats"], outputs["z"], route, pair.change)
+        terms = self._terms(outputs["feats"], outputs["z"], route, pair.difference)
         self.subspaces.update(
             route.sum(0), error=terms.type_error, log_variance=terms.type_log_variance
         )
@@ -189,22 +191,22 @@ class MAST(_host.Method):  # type: ignore[misc, name-defined]
         return loss
 
     def _terms(
-        self, feats: list[Tensor], z: list[Tensor], route: Tensor, change: Tensor
+        self, feats: list[Tensor], z: list[Tensor], route: Tensor, difference: Tensor
     ) -> MASTTerms:
         """Loss terms of the batch joined over all processes; the same on each of them.
 
-        ``route`` is joined already, ``feats``, ``z`` and ``change`` are this process's.
+        ``route`` is joined already, ``feats``, ``z`` and ``difference`` are this process's.
         """
         log_variance = self.head.log_variance(*feats)
         z1, z2 = map(gather, z)
-        told = self.head.told_change(z1, z2, route)
-        predicted = self.head.predicted_change(*feats)
-        if predicted is not None:
-            told = gather(predicted)
+        predicted = self.head.predicted_difference(z1, z2, route)
+        from_features = self.head.predicted_from_features(*feats)
+        if from_features is not None:
+            predicted = gather(from_features)
         given = {}
-        if told is not None:
-            given = {"told": told, "change": gather(change)}
-            given["change_types"] = self.head.change_types
+        if predicted is not None:
+            given = {"predicted": predicted, "difference": gather(difference)}
+            given["difference_types"] = self.head.difference_types
         return mast_loss(
             z1,
             z2,

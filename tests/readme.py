@@ -1,9 +1,9 @@
 """README's own lines: the blocks of a section, and a run of its installation lines.
 
 ``python tests/readme.py --solo-learn PATH [--only mainline]`` makes a fresh environment for each
-block of "Beside a solo-learn that you have" (some 5 GB each, minutes), runs its lines there as they
-stand, and looks for what README promises: that solo-learn then knows MAST, and that pip complains
-of nothing but what solo-learn itself asks for.
+block of "How do I use it beside a solo-learn that I have?" (some 5 GB each, minutes), runs its
+lines there as they stand, and looks for what README promises: that solo-learn then knows MAST, and
+that pip complains of nothing but what solo-learn itself asks for.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 CHECKOUT = Path(__file__).parents[1]
-INSTALLATION = "Beside a solo-learn that you have"
+INSTALLATION = "How do I use it beside a solo-learn that I have?"
 _PLACEHOLDER = "/path/to/this/checkout"
 _KNOWN = "import solo.methods as m; assert m.METHODS['mast'].__module__ == 'mast_plugin.method'"
 

@@ -22,7 +22,7 @@ PAGE = DOCS / "benchmarks.md"
 PICTURE = DOCS / "images" / "quality-strength.png"
 BEGIN, END = "<!-- quality study: written by benchmarks/quality/page.py -->", "<!-- end -->"
 OWN_TASKS = ("class", "class-10%", "class-1%", "digit")  # the rest need other invariances
-OTHERS = "mean of the others"
+OTHERS = "mean of the other tasks"
 OURS, NOISE = "mast", "noise"
 REPEATED = "cifar"  # the stage whose seeds tell how far two runs of one seed may be apart
 
@@ -72,7 +72,7 @@ def stage(name: str, result: Result, repeated: Result | None) -> str:
 
 
 def accuracies(result: Result, space: str, protocol: str) -> Scores:
-    """Every run's accuracies in one space under one protocol, with the mean of the others."""
+    """Every run's accuracies in one space under one protocol, with the mean of the other tasks."""
     found: Scores = {}
     prefix = f"{space} {protocol} "
     for run in result["runs"]:

@@ -15,13 +15,13 @@ METHODS = {"vicreg": "vicreg-light", "vicreg-routed": "vicreg-routed", "mast": "
 """What the stage ``strength`` calls a method, and its name at the usual strength."""
 LEVELS = ("weak", "usual", "strong", "strongest")
 MANY = "15 types"  # of the usual strength, so not on the line of the levels
-OWN, OTHERS = "class", "mean of the others"
+OWN, OTHERS = "class", "mean of the other tasks"
 Scores = dict[str, list[dict[str, float]]]
 Accuracies = Callable[[dict[str, Any], str, str], Scores]
 
 
 def draw_strength(results: dict[str, Any], accuracies: Accuracies, path: Path) -> None:
-    """Draw the class task and the mean of the others, on the backbone and on the embedding.
+    """Draw the class task and the mean of the other tasks, on the backbone and on the embedding.
 
     Args:
         results: of the stages ``cifar`` and ``strength``; only seeds that both have are drawn.

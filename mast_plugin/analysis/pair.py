@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mast_plugin.views.augmentation import Augmentation
-from mast_plugin.views.change import shorter_way
-from mast_plugin.views.drawing import HUE, draw, is_switch, ranges
+from mast_plugin.views.augmentation import HUE, Augmentation
+from mast_plugin.views.difference import shorter_way
+from mast_plugin.views.drawing import draw, is_switch, ranges
 from mast_plugin.views.pil import apply, centred
 from mast_plugin.views.plan import Plan
 from mast_plugin.views.torchvision import CentredView

@@ -1,4 +1,4 @@
-"""The head: VICReg's projector, one mask per type, the reader of changes, the uncertainty network.
+"""The head: projector, one mask per type, predictor of differences, uncertainty network.
 
 K augmentation types, D embedding dimensions, N images. All of it is dropped after pretraining:
 downstream tasks see the features that enter here. Source: one embedding, a learnable mask per type
@@ -11,7 +11,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mast_plugin.core.equivariance import ChangePredictor, EquivarianceInput, told_change
+from mast_plugin.core.equivariance import (
+    DifferencePredictor,
+    EquivarianceInput,
+    predicted_difference,
+)
 from mast_plugin.core.mask import MaskMode, MaskStart, initial_logits
 from mast_plugin.errors import ConfigurationError
 
@@ -34,17 +38,17 @@ class SubspaceHead(nn.Module):
         mask_start: "random", or "blocks": each type leaves a block of dimensions of its own, see
             :func:`~mast_plugin.core.mask.block_masks`; mask_spread then plays no part.
         uncertainty: Whether to predict log-variances.
-        change_types: Which type each of the P numbers of a change belongs to, in [0, K); empty for
-            a head that reads no changes.
-        equivariance_on: "embedding": changes are read there, outside of the masks; or "features": a
-            network of its own predicts them from the backbone's, whatever the masks.
+        difference_types: Which type each of the P numbers of a difference belongs to, in [0, K);
+            empty for a head that predicts no differences.
+        equivariance_on: "embedding": differences are predicted from it, outside of the masks; or
+            "features": a network of its own predicts them from the backbone's, whatever the masks.
 
     Raises:
         ConfigurationError: A size is not positive, or an option is out of its range.
     """
 
     mask_logits: Tensor
-    change_types: Tensor
+    difference_types: Tensor
 
     def __init__(
         self,
@@ -58,7 +62,7 @@ class SubspaceHead(nn.Module):
         masks: MaskMode = "learned",
         mask_start: MaskStart = "random",
         uncertainty: bool = True,
-        change_types: Sequence[int] = (),
+        difference_types: Sequence[int] = (),
         equivariance_on: EquivarianceInput = "embedding",
     ) -> None:
         super().__init__()
@@ -84,14 +88,17 @@ class SubspaceHead(nn.Module):
         else:
             self.register_buffer("mask_logits", logits)
         self.uncertainty = _uncertainty_network(features_dim, num_types) if uncertainty else None
-        _check_types(change_types, num_types)
-        types = torch.tensor(change_types, dtype=torch.int64)
-        self.register_buffer("change_types", types, persistent=False)
+        _check_types(difference_types, num_types)
+        types = torch.tensor(difference_types, dtype=torch.int64)
+        self.register_buffer("difference_types", types, persistent=False)
         on_features = equivariance_on == "features" and len(types) > 0
-        self.predictor = ChangePredictor(features_dim, change_types) if on_features else None
+        self.predictor = (
+            DifferencePredictor(features_dim, difference_types) if on_features else None
+        )
         reads = len(types) > 0 and not on_features
+        # The linear predictor; "reader" is its name in checkpoints.
         self.reader = nn.Linear(embedding_dim, len(types), bias=False) if reads else None
-        # Without masks nothing would be outside: the whole embedding is read.
+        # Without masks nothing would be outside: the whole embedding is used.
         self._reads_everything = masks == "none"
 
     @property
@@ -129,8 +136,10 @@ class SubspaceHead(nn.Module):
         prediction: Tensor = self.uncertainty(pair)
         return prediction.to(torch.promote_types(prediction.dtype, torch.float32))
 
-    def told_change(self, embeddings1: Tensor, embeddings2: Tensor, route: Tensor) -> Tensor | None:
-        """Tell, from the dimensions outside of each mask, how the views differ in its type.
+    def predicted_difference(
+        self, embeddings1: Tensor, embeddings2: Tensor, route: Tensor
+    ) -> Tensor | None:
+        """Predict, from the dimensions outside of each mask, how the views differ in its type.
 
         Args:
             embeddings1: (N, D), of the first view; of the global batch, over which lengths are
@@ -139,16 +148,18 @@ class SubspaceHead(nn.Module):
             route: (N, K), bool: which types are active on the pair.
 
         Returns:
-            (N, P), at least float32; None for a head that reads no changes here.
+            (N, P), at least float32; None for a head that predicts no differences here.
         """
         if self.reader is None:
             return None
         masks = self.masks
         outside = torch.ones_like(masks) if self._reads_everything else 1 - masks
         weight: Tensor = self.reader.weight
-        return told_change(embeddings1, embeddings2, outside, self.change_types, weight, route)
+        return predicted_difference(
+            embeddings1, embeddings2, outside, self.difference_types, weight, route
+        )
 
-    def predicted_change(self, features1: Tensor, features2: Tensor) -> Tensor | None:
+    def predicted_from_features(self, features1: Tensor, features2: Tensor) -> Tensor | None:
         """Predict how the views differ from the features of both.
 
         Args:
@@ -156,7 +167,7 @@ class SubspaceHead(nn.Module):
             features2: (N, features_dim), of the second view.
 
         Returns:
-            (N, P), at least float32; None for a head that predicts no changes.
+            (N, P), at least float32; None for a head that predicts no differences.
         """
         if self.predictor is None:
             return None
@@ -187,10 +198,10 @@ def _uncertainty_network(features_dim: int, num_types: int) -> nn.Sequential:
     )
 
 
-def _check_types(change_types: Sequence[int], num_types: int) -> None:
-    if not all(0 <= each < num_types for each in change_types):
+def _check_types(difference_types: Sequence[int], num_types: int) -> None:
+    if not all(0 <= each < num_types for each in difference_types):
         raise ConfigurationError(
-            f"change_types must lie in [0, {num_types}), got {list(change_types)}"
+            f"difference_types must lie in [0, {num_types}), got {list(difference_types)}"
         )
 
 

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mast_plugin.core.equivariance import equivariance_term
-from mast_plugin.core.loss_check import check_change, check_tensors
+from mast_plugin.core.loss_check import check_difference, check_tensors
 from mast_plugin.core.options import LossOptions
 from mast_plugin.core.uncertainty import mean_over_active, relative_weights, uncertainty_term
 
@@ -39,8 +39,8 @@ class MASTTerms(NamedTuple):
         capacity: Scalar, squared deviation of the mean masks from their share, summed over types.
         uncertainty: Scalar, mean over pairs of twice the Gaussian negative log-likelihood, without
             its constant; zero without log-variances.
-        equivariance: Scalar, squared error of the change that the dimensions outside of the masks
-            tell, mean over types; zero without it.
+        equivariance: Scalar, squared error of the difference that is predicted from outside of the
+            masks, mean over types; zero without it.
         type_error: (K,), detached: mean error of the pairs on which the type is active; zero for a
             type that is active on none.
         type_log_variance: (K,), detached: mean log-variance over the same pairs; zero without
@@ -60,7 +60,7 @@ class MASTTerms(NamedTuple):
 
 USUAL = LossOptions()
 SCALARS = tuple(name for name in MASTTerms._fields if not name.startswith("type_"))
-"""The loss and its terms, without what is told of each type."""
+"""The loss and its terms, without what is measured of each type."""
 
 
 def pair_weights(masks: Tensor, route: Tensor) -> Tensor:
@@ -150,9 +150,9 @@ def mast_loss(
     masks: Tensor,
     route: Tensor,
     log_variance: Tensor | None = None,
-    told: Tensor | None = None,
-    change: Tensor | None = None,
-    change_types: Tensor | None = None,
+    predicted: Tensor | None = None,
+    difference: Tensor | None = None,
+    difference_types: Tensor | None = None,
     options: LossOptions = USUAL,
 ) -> MASTTerms:
     """Compute MAST's loss over a batch of pairs (the global one: gather over ranks before).
@@ -166,10 +166,10 @@ def mast_loss(
         route: r (N, K), bool: which types are active on the pair.
         log_variance: u (N, K), unbounded. None switches uncertainty off: its term is zero and all
             pairs weigh the same.
-        told: (N, P), from :func:`~mast_plugin.core.equivariance.told_change`. None, which goes with
-            neither of the next two, switches equivariance off.
-        change: c (N, P), see :mod:`mast_plugin.views.change`.
-        change_types: (P,), int64, in [0, K): the type of each of its numbers.
+        predicted: (N, P), from :func:`~mast_plugin.core.equivariance.predicted_difference`. None,
+            which goes with neither of the next two, switches equivariance off.
+        difference: c (N, P), see :mod:`mast_plugin.views.difference`.
+        difference_types: (P,), int64, in [0, K): the type of each of its numbers.
         options: weights of the terms, and how they are measured.
 
     Returns:
@@ -180,7 +180,7 @@ def mast_loss(
             make a GPU wait.
     """
     check_tensors(z1, z2, masks, route, log_variance)
-    check_change(told, change, change_types, route)
+    check_difference(predicted, difference, difference_types, route)
     dtype = torch.promote_types(z1.dtype, torch.float32)
     with torch.autocast(z1.device.type, enabled=False):
         z1, z2, masks = z1.to(dtype), z2.to(dtype), masks.to(dtype)
@@ -201,8 +201,10 @@ def mast_loss(
         variance, covariance = variance1 + variance2, covariance1 + covariance2
         capacity = capacity_term(masks, options.subspace_share)
         equivariance = error.new_zeros(())
-        if told is not None and change is not None and change_types is not None:
-            equivariance = equivariance_term(told.to(dtype), change.to(dtype), change_types, route)
+        if predicted is not None and difference is not None and difference_types is not None:
+            equivariance = equivariance_term(
+                predicted.to(dtype), difference.to(dtype), difference_types, route
+            )
         loss = (
             options.invariance_weight * invariance
             + options.variance_weight * variance

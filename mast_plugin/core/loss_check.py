@@ -29,21 +29,30 @@ def check_tensors(
         raise ConfigurationError(f"route must be bool, got {route.dtype}")
 
 
-def check_change(
-    told: Tensor | None, change: Tensor | None, change_types: Tensor | None, route: Tensor
+def check_difference(
+    predicted: Tensor | None,
+    difference: Tensor | None,
+    difference_types: Tensor | None,
+    route: Tensor,
 ) -> None:
-    """Refuse a change that is given in part, or whose shapes do not fit."""
-    given = (told, change, change_types)
-    if told is None or change is None or change_types is None:
+    """Refuse a difference that is given in part, or whose shapes do not fit."""
+    given = (predicted, difference, difference_types)
+    if predicted is None or difference is None or difference_types is None:
         if any(each is not None for each in given):
-            raise ConfigurationError("told, change and change_types go together: give all or none")
+            raise ConfigurationError(
+                "predicted, difference and difference_types go together: give all or none"
+            )
         return
-    if change_types.ndim != 1 or change_types.dtype != torch.int64 or not len(change_types):
-        shape = tuple(change_types.shape)
+    if (
+        difference_types.ndim != 1
+        or difference_types.dtype != torch.int64
+        or not len(difference_types)
+    ):
+        shape = tuple(difference_types.shape)
         raise ConfigurationError(
-            f"change_types must be (P >= 1,) int64, got {shape} {change_types.dtype}"
+            f"difference_types must be (P >= 1,) int64, got {shape} {difference_types.dtype}"
         )
-    shape = (len(route), len(change_types))
-    for name, tensor in (("told", told), ("change", change)):
+    shape = (len(route), len(difference_types))
+    for name, tensor in (("predicted", predicted), ("difference", difference)):
         if tensor.shape != shape:
             raise ConfigurationError(f"{name} must be {shape}, got {tuple(tensor.shape)}")

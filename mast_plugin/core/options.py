@@ -52,7 +52,7 @@ class LossOptions:
     equivariance_weight: float = option(
         8.0,
         _WEIGHT,
-        "Of telling each type's change from outside its mask (without masks, from everywhere).",
+        "Of predicting each type's difference from outside its mask (or, without masks, from all).",
     )
     subspace_share: float = option(
         0.9,
@@ -132,7 +132,7 @@ class MASTOptions(LossOptions):
     equivariance_on: EquivarianceInput = option(
         "embedding",
         one_of(*get_args(EquivarianceInput)),
-        "Where changes are told from: embedding; or features, of the backbone: AugSelf's.",
+        "What differences are predicted from: embedding; or features, of the backbone: AugSelf's.",
     )
 
     @classmethod

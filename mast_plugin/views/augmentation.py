@@ -1,7 +1,7 @@
 """The augmentation types as data: what exists, with which parameters, in which units and ranges.
 
 Nothing here touches a pixel. :mod:`mast_plugin.views.plan` reads configurations into these types,
-:mod:`mast_plugin.views.drawing` says how their parameters are drawn, and the interpreters in
+:mod:`mast_plugin.views.drawing` draws their numbers, and the interpreters in
 :mod:`mast_plugin.views` apply them.
 
 ``TYPES`` lists the types in the one order in which they are applied. Crop comes first, so that the
@@ -15,72 +15,16 @@ hence last.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from mast_plugin.check import number_within
 from mast_plugin.errors import ConfigurationError
+from mast_plugin.views.augmentation_type import AugmentationType, Parameter, Ranges, Settings
 
-
-@dataclass(frozen=True)
-class Parameter:
-    """One number that configures an augmentation type.
-
-    Attributes:
-        name: as written in a configuration.
-        unit: what the number counts.
-        low: smallest allowed value.
-        high: largest allowed value.
-        default: value where the configuration is silent.
-        identity: value at which the type leaves an image alone and towards which ``strength``
-            moves; ``None`` where strength does not apply.
-        meaning: one line for the documentation.
-    """
-
-    name: str
-    unit: str
-    low: float
-    high: float
-    default: float
-    identity: float | None
-    meaning: str
-
-
-@dataclass(frozen=True)
-class AugmentationType:
-    """A kind of augmentation.
-
-    Attributes:
-        name: as written in a configuration.
-        prob: default probability with which an active type is applied to a view, in [0, 1].
-        parameters: what can be configured; empty for a type that is on or off.
-        meaning: one line for the documentation.
-    """
-
-    name: str
-    prob: float
-    parameters: tuple[Parameter, ...]
-    meaning: str
-
-    @property
-    def has_strength(self) -> bool:
-        """Whether some parameter has an identity to move towards."""
-        return any(parameter.identity is not None for parameter in self.parameters)
-
-    def parameter(self, name: str) -> Parameter:
-        """The parameter called ``name``.
-
-        Raises:
-            ConfigurationError: no such parameter; the message lists those that exist.
-        """
-        for parameter in self.parameters:
-            if parameter.name == name:
-                return parameter
-        known = ["prob", *(["strength"] if self.has_strength else [])]
-        known += [parameter.name for parameter in self.parameters]
-        raise ConfigurationError(
-            f"{self.name} has no parameter {name!r}: use one of {', '.join(known)}"
-        )
+HUE = "hue_turns"
+"""The one drawn number that comes round: after a whole turn colours are as before."""
 
 
 def _change(name: str, default: float, of: str) -> Parameter:
@@ -94,6 +38,26 @@ def _hue(name: str) -> Parameter:
 
 def _angle(default: float, meaning: str) -> Parameter:
     return Parameter("max_angle_deg", "degrees", 0.0, 60.0, default, 0.0, meaning)
+
+
+def _factor(max_change: float) -> tuple[float, float]:
+    return max(0.0, 1.0 - max_change), 1.0 + max_change
+
+
+def _either_way(largest: float) -> tuple[float, float]:
+    return -largest, largest
+
+
+def _log_ratio(settings: Settings) -> tuple[float, float]:
+    return math.log(settings["min_ratio"]), math.log(settings["max_ratio"])
+
+
+def _by_factor(parameter: str, drawn: str) -> Callable[[Settings], Ranges]:
+    return lambda s: {drawn: _factor(s[parameter])}
+
+
+def _by_either_way(parameter: str, *drawn: str) -> Callable[[Settings], Ranges]:
+    return lambda s: {name: _either_way(s[parameter]) for name in drawn}
 
 
 _CROP = (
@@ -128,48 +92,105 @@ _SHIFT = Parameter(
 TYPES: Mapping[str, AugmentationType] = {
     kind.name: kind
     for kind in (
-        AugmentationType("crop", 1.0, _CROP, "a random box, resized to the view"),
+        AugmentationType(
+            "crop",
+            1.0,
+            _CROP,
+            "a random box, resized to the view",
+            lambda s: {"scale": (s["min_scale"], s["max_scale"]), "log_ratio": _log_ratio(s)},
+        ),
         AugmentationType(
             "color_jitter",
             0.8,
             _JITTER,
             "brightness, contrast, saturation, hue: one type, this order",
+            lambda s: {
+                "brightness_factor": _factor(s["brightness"]),
+                "contrast_factor": _factor(s["contrast"]),
+                "saturation_factor": _factor(s["saturation"]),
+                HUE: _either_way(s["hue"]),
+            },
         ),
         AugmentationType(
-            "brightness", 0.8, (_change("max_change", 0.4, "every value"),), "darker or brighter"
+            "brightness",
+            0.8,
+            (_change("max_change", 0.4, "every value"),),
+            "darker or brighter",
+            _by_factor("max_change", "brightness_factor"),
         ),
         AugmentationType(
             "contrast",
             0.8,
             (_change("max_change", 0.4, "the distance to the image's mean grey"),),
             "flatter or harder",
+            _by_factor("max_change", "contrast_factor"),
         ),
         AugmentationType(
             "saturation",
             0.8,
             (_change("max_change", 0.2, "the distance to the pixel's grey"),),
             "paler or more colourful",
+            _by_factor("max_change", "saturation_factor"),
         ),
-        AugmentationType("hue", 0.8, (_hue("max_shift_turns"),), "colours move round the wheel"),
+        AugmentationType(
+            "hue",
+            0.8,
+            (_hue("max_shift_turns"),),
+            "colours move round the wheel",
+            _by_either_way("max_shift_turns", HUE),
+        ),
         AugmentationType("grayscale", 0.2, (), "luminance only, in three equal channels"),
         AugmentationType(
             "sharpness",
             0.5,
             (_change("max_change", 0.9, "the distance to the smoothed image"),),
             "softer or crisper",
+            _by_factor("max_change", "sharpness_factor"),
         ),
-        AugmentationType("gaussian_blur", 0.5, _BLUR, "Gaussian blur at the view's size"),
-        AugmentationType("solarization", 0.1, (_THRESHOLD,), "bright values are inverted"),
+        AugmentationType(
+            "gaussian_blur",
+            0.5,
+            _BLUR,
+            "Gaussian blur at the view's size",
+            lambda s: {"sigma_px": (s["min_sigma_px"], s["max_sigma_px"])},
+        ),
+        AugmentationType(
+            "solarization",
+            0.1,
+            (_THRESHOLD,),
+            "bright values are inverted",
+            lambda s: {"threshold": (s["threshold"], s["threshold"])},
+        ),
         AugmentationType("equalization", 0.1, (), "every channel's histogram is flattened"),
         AugmentationType("horizontal_flip", 0.5, (), "left and right change places"),
         AugmentationType(
-            "rotation", 0.5, (_angle(15.0, "largest angle, either way"),), "about the centre"
+            "rotation",
+            0.5,
+            (_angle(15.0, "largest angle, either way"),),
+            "about the centre",
+            _by_either_way("max_angle_deg", "angle_deg"),
         ),
         AugmentationType(
-            "shear", 0.5, (_angle(10.0, "largest angle along each axis"),), "about the centre"
+            "shear",
+            0.5,
+            (_angle(10.0, "largest angle along each axis"),),
+            "about the centre",
+            _by_either_way("max_angle_deg", "x_angle_deg", "y_angle_deg"),
         ),
-        AugmentationType("translation", 0.5, (_SHIFT,), "by whole pixels"),
-        AugmentationType("erasing", 0.25, _ERASING, "a box is filled with the dataset's mean"),
+        AugmentationType(
+            "translation",
+            0.5,
+            (_SHIFT,),
+            "by whole pixels",
+            _by_either_way("max_shift", "x_shift", "y_shift"),
+        ),
+        AugmentationType(
+            "erasing",
+            0.25,
+            _ERASING,
+            "a box is filled with the dataset's mean",
+            lambda s: {"area": (s["min_area"], s["max_area"]), "log_ratio": _log_ratio(s)},
+        ),
     )
 }
 """Every type by name, in the order of application (see the module's docstring)."""

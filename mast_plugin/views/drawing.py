@@ -8,62 +8,14 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from mast_plugin.views.augmentation import Augmentation
+from mast_plugin.views.augmentation_type import Ranges
 from mast_plugin.views.plan import Plan
-
-Settings = Mapping[str, float]
-Ranges = dict[str, tuple[float, float]]
-
-HUE = "hue_turns"
-"""The one number that comes round: after a whole turn colours are as before."""
 
 CROP_ATTEMPTS = 10
 """Boxes tried before a crop falls back to the largest centred one, as in torchvision."""
-
-
-def _factor(max_change: float) -> tuple[float, float]:
-    return max(0.0, 1.0 - max_change), 1.0 + max_change
-
-
-def _either_way(largest: float) -> tuple[float, float]:
-    return -largest, largest
-
-
-def _log_ratio(settings: Settings) -> tuple[float, float]:
-    return math.log(settings["min_ratio"]), math.log(settings["max_ratio"])
-
-
-_RANGES: Mapping[str, Callable[[Settings], Ranges]] = {
-    "crop": lambda s: {"scale": (s["min_scale"], s["max_scale"]), "log_ratio": _log_ratio(s)},
-    "color_jitter": lambda s: {
-        "brightness_factor": _factor(s["brightness"]),
-        "contrast_factor": _factor(s["contrast"]),
-        "saturation_factor": _factor(s["saturation"]),
-        HUE: _either_way(s["hue"]),
-    },
-    "brightness": lambda s: {"brightness_factor": _factor(s["max_change"])},
-    "contrast": lambda s: {"contrast_factor": _factor(s["max_change"])},
-    "saturation": lambda s: {"saturation_factor": _factor(s["max_change"])},
-    "hue": lambda s: {HUE: _either_way(s["max_shift_turns"])},
-    "grayscale": lambda s: {},
-    "sharpness": lambda s: {"sharpness_factor": _factor(s["max_change"])},
-    "gaussian_blur": lambda s: {"sigma_px": (s["min_sigma_px"], s["max_sigma_px"])},
-    "solarization": lambda s: {"threshold": (s["threshold"], s["threshold"])},
-    "equalization": lambda s: {},
-    "horizontal_flip": lambda s: {},
-    "rotation": lambda s: {"angle_deg": _either_way(s["max_angle_deg"])},
-    "shear": lambda s: {
-        "x_angle_deg": _either_way(s["max_angle_deg"]),
-        "y_angle_deg": _either_way(s["max_angle_deg"]),
-    },
-    "translation": lambda s: {
-        "x_shift": _either_way(s["max_shift"]),
-        "y_shift": _either_way(s["max_shift"]),
-    },
-    "erasing": lambda s: {"area": (s["min_area"], s["max_area"]), "log_ratio": _log_ratio(s)},
-}
 
 
 def ranges(augmentation: Augmentation) -> Ranges:
@@ -75,7 +27,7 @@ def ranges(augmentation: Augmentation) -> Ranges:
         the share of the value range, ``scale`` and ``area`` shares of the image's area, and
         ``log_ratio`` is the natural logarithm of width / height.
     """
-    return _RANGES[augmentation.name](augmentation.settings)
+    return augmentation.type.drawn(augmentation.settings)
 
 
 def is_switch(augmentation: Augmentation, *others: Augmentation) -> bool:

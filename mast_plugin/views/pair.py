@@ -16,10 +16,10 @@ class RoutedPair(NamedTuple):
         second: like ``first``.
         route: **(K,)**, bool: which augmentation types are active, in the order of the plan's
             ``types``; of a batch (N, K).
-        change: **(P,)**, float32, see :mod:`mast_plugin.views.change`; of a batch (N, P).
+        difference: **(P,)**, float32, see :mod:`mast_plugin.views.difference`; of a batch (N, P).
     """
 
     first: Tensor
     second: Tensor
     route: Tensor
-    change: Tensor
+    difference: Tensor

@@ -17,7 +17,7 @@ from torchvision.transforms import functional as F
 from mast_plugin.check import whole_number
 from mast_plugin.core.route import RoutePolicy
 from mast_plugin.errors import ConfigurationError, DataError
-from mast_plugin.views.change import change_of
+from mast_plugin.views.difference import difference_of
 from mast_plugin.views.drawing import draw_view
 from mast_plugin.views.pair import RoutedPair
 from mast_plugin.views.pil import apply, centred
@@ -25,7 +25,7 @@ from mast_plugin.views.plan import IMAGENET_MEAN, IMAGENET_STD, Plan, ViewSpec
 
 
 class RoutedViews:
-    """An image to two views, their route and their change, for MAST.
+    """An image to two views, their route and the difference of their parameters, for MAST.
 
     An active type is drawn independently for the two views, and each view applies it with the
     type's own probability; an inactive type is off on both. Where the two views have plans of their
@@ -40,7 +40,7 @@ class RoutedViews:
     def __init__(self, plan: Plan, policy: RoutePolicy) -> None:
         self.plan = plan
         self.policy = policy
-        self.change = change_of(plan)
+        self.difference = difference_of(plan)
         self._columns = [[plan.types.index(name) for name in view.types] for view in plan.views]
         self._to_tensor = _Normalise(plan.mean, plan.std)
 
@@ -48,8 +48,8 @@ class RoutedViews:
         """Makes the pair of an RGB image.
 
         Returns:
-            Two views, the route in the order of ``plan.types``, and the change; a loader's default
-            collation puts N in front of each.
+            Two views, the route in the order of ``plan.types``, and the difference; a loader's
+            default collation puts N in front of each.
 
         Raises:
             DataError: the image is not RGB.
@@ -60,9 +60,9 @@ class RoutedViews:
         for plan, columns in zip(self.plan.views, self._columns, strict=True):
             view, applied = _view(image, plan, rng, [active[column] for column in columns])
             views.append(self._to_tensor(view))
-            numbers.append(self.change.of_view(applied, (image.height, image.width)))
+            numbers.append(self.difference.of_view(applied, (image.height, image.width)))
         first, second = views
-        return RoutedPair(first, second, route, torch.from_numpy(self.change.between(*numbers)))
+        return RoutedPair(first, second, route, torch.from_numpy(self.difference.between(*numbers)))
 
     def __repr__(self) -> str:
         return f"RoutedViews({self.policy}, {self.plan})"

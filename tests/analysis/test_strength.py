@@ -54,6 +54,7 @@ def test_rank_correlation_is_scipys_also_with_ties():
     assert found.value == pytest.approx(spearmanr(x.ravel(), y.ravel()).statistic, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_interval_is_that_of_resampled_images():
     rng = np.random.default_rng(5)
     image_effect = rng.normal(size=(25, 1))  # makes an image's values alike: they go together

@@ -197,6 +197,7 @@ def test_a_search_tries_every_candidate_with_the_first_seed_and_takes_the_best(m
     assert [each["validation"] for each in search["mast"]] == [20.0, 40.0, 30.0]
 
 
+@pytest.mark.slow
 def test_the_page_has_each_methods_costs_and_its_profile_with_the_first_seed(
     results, tmp_path, monkeypatch
 ):

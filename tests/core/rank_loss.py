@@ -13,7 +13,7 @@ from mast_plugin.errors import DataError
 
 PER_RANK, FEATURES, TYPES = 6, 10, 5
 IDLE = 3  # this type is active on no pair of the first process
-CHANGE_TYPES = (0, 0, 2, IDLE)
+DIFFERENCE_TYPES = (0, 0, 2, IDLE)
 
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -26,7 +26,7 @@ def make_head() -> SubspaceHead:
         embedding_dim=12,
         num_types=TYPES,
         uncertainty=True,
-        change_types=CHANGE_TYPES,
+        difference_types=DIFFERENCE_TYPES,
     )
     head.projector = nn.Linear(FEATURES, 12)  # batch norm would need its own synchronisation
     for parameter in head.uncertainty_parameters:
@@ -45,18 +45,20 @@ def make_batch(world: int) -> Batch:
     route = torch.rand((world, PER_RANK, TYPES), generator=generator) < chances
     route[..., 0] |= ~route.any(-1)
     route[0, :, IDLE] = False
-    shape = (world, PER_RANK, len(CHANGE_TYPES))
-    change = torch.randn(shape, generator=generator, dtype=torch.float64)
-    return f1, f2, route.flatten(0, 1), change.flatten(0, 1)
+    shape = (world, PER_RANK, len(DIFFERENCE_TYPES))
+    difference = torch.randn(shape, generator=generator, dtype=torch.float64)
+    return f1, f2, route.flatten(0, 1), difference.flatten(0, 1)
 
 
 def part(batch: Batch, rank: int) -> Batch:
     own = slice(rank * PER_RANK, (rank + 1) * PER_RANK)
-    f1, f2, route, change = (tensor[own] for tensor in batch)
-    return f1, f2, route, change
+    f1, f2, route, difference = (tensor[own] for tensor in batch)
+    return f1, f2, route, difference
 
 
-def loss_of(head: SubspaceHead, f1: Tensor, f2: Tensor, route: Tensor, change: Tensor) -> Tensor:
+def loss_of(
+    head: SubspaceHead, f1: Tensor, f2: Tensor, route: Tensor, difference: Tensor
+) -> Tensor:
     route = gather(route)
     z1, z2 = gather(head(f1)), gather(head(f2))
     return mast_loss(
@@ -65,9 +67,9 @@ def loss_of(head: SubspaceHead, f1: Tensor, f2: Tensor, route: Tensor, change: T
         masks=head.masks,
         route=route,
         log_variance=gather(head.log_variance(f1, f2)),
-        told=head.told_change(z1, z2, route),
-        change=gather(change),
-        change_types=head.change_types,
+        predicted=head.predicted_difference(z1, z2, route),
+        difference=gather(difference),
+        difference_types=head.difference_types,
     ).loss
 
 

@@ -16,7 +16,7 @@ from mast_plugin.errors import DataError
 from mast_plugin.views.pair import RoutedPair
 
 PER_RANK, SIDE, TYPES, CLASSES = 6, 16, 5, 3
-CHANGES = 10  # numbers of a change: 4 of the crop, 4 of colour jitter, grayscale, blur
+NUMBERS = 10  # numbers of a difference: 4 of the crop, 4 of colour jitter, grayscale, blur
 SCENARIOS = (("mast", True), ("mast", False), ("vicreg", True))
 
 
@@ -87,9 +87,9 @@ def batch_of(name: str, world: int, ranks: slice) -> list[Any]:
     route = torch.rand((world, PER_RANK, TYPES), generator=generator) < 0.6
     route[0, :, 2] = False
     labels = torch.randint(CLASSES, (world, PER_RANK), generator=generator)
-    change = torch.randn((world, PER_RANK, CHANGES), generator=generator)
+    difference = torch.randn((world, PER_RANK, NUMBERS), generator=generator)
     first, second, *others = (
-        tensor[ranks].flatten(0, 1) for tensor in (*views.unbind(), route, change)
+        tensor[ranks].flatten(0, 1) for tensor in (*views.unbind(), route, difference)
     )
     part = RoutedPair(first, second, *others) if name == "mast" else [first, second]
     return [torch.arange(len(first)), part, labels[ranks].flatten()]

@@ -15,6 +15,8 @@ from ..launch import launch_ranks
 from . import rank_method
 from .tolerances import TOLERANCE
 
+pytestmark = pytest.mark.slow
+
 WORLD = 2
 
 

@@ -240,6 +240,7 @@ def test_no_tensor_is_larger_than_the_embeddings(shape):
     assert max(shapes.sizes) == num_images * num_dims
 
 
+@pytest.mark.slow
 def test_the_loss_compiles_without_graph_breaks():
     drawn = batch(4, 6, 3)
     compiled = torch.compile(terms_of, fullgraph=True, backend="aot_eager")

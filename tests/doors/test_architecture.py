@@ -1,4 +1,4 @@
-"""The picture of the rooms is made from the code, and nobody draws it by hand."""
+"""What pages say of the code is made from the code, and nobody writes it by hand."""
 
 import importlib.util
 import re
@@ -27,10 +27,11 @@ def without_lines(page: str) -> str:
     return re.sub(r"(?<=\| )(\d+|fewer)(?= \| [A-Z])", "", page)
 
 
-def test_the_picture_is_what_the_imports_make_of_it(architecture):
-    page = architecture.PAGE.read_text(encoding="utf-8")
-    assert without_lines(architecture.with_picture(page)) == without_lines(page), (
-        "the rooms have changed: run make architecture"
+@pytest.mark.parametrize("name", ["architecture", "augmentations"])
+def test_a_page_is_what_the_code_makes_of_it(name, architecture):
+    found = architecture.page(name).read_text(encoding="utf-8")
+    assert without_lines(architecture.written(name)) == without_lines(found), (
+        "the rooms or the types have changed: run make architecture"
     )
 
 

@@ -15,6 +15,7 @@ PAGE = Path("docs") / "benchmarks.md"
 INTERVAL = re.compile(r"\| (-?[\d.]+) (?:± ([\d.]+)|\[([\d.]+), ([\d.]+)\])(?= \|)")
 
 
+@pytest.mark.slow
 def test_the_page_is_what_the_results_make_of_it(tmp_path):
     for part in ("benchmarks/quality", "docs"):
         shutil.copytree(ROOT / part, tmp_path / part)

@@ -38,6 +38,7 @@ def test_the_rates_are_the_values():
     }
 
 
+@pytest.mark.slow
 def test_intervals_agree_with_a_bootstrap_of_images():
     scores, labels = guesses(images=120)
     rng = np.random.default_rng(1)

@@ -29,6 +29,7 @@ def test_it_is_students_within_what_a_mean_can_be(limits, data):
     assert all(first <= second + 1e-9 for first, second in pairwise(ordered))
 
 
+@pytest.mark.slow
 def test_cutting_costs_no_coverage():
     """Of accuracies near the end of the scale, as often as Student's whole interval does."""
     rng = np.random.default_rng(0)

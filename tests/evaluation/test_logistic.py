@@ -16,6 +16,8 @@ from mast_plugin.evaluation.protocols.logistic import (
     fit_path,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def images(count, classes=7, features=20, skill=0.6, seed=0, dtype=torch.float64):
     """Correlated features of different scales and shifts, around one centre per class."""

@@ -203,12 +203,12 @@ def test_the_seed_decides_everything_and_nothing_else_is_touched(files):
     assert (states[2] == np.random.get_state()[1]).all() and network.training
 
 
-def test_all_fifteen_types_are_measured(files):
+def test_all_types_are_measured(files):
     plan = full_plan(SIZE)
     assert plan.types == tuple(name for name in TYPES if name != "color_jitter")
     rows = invariance_profile(Summary(colours), files, plan, num_images=16)
     switches = {"grayscale", "solarization", "equalization", "horizontal_flip"}
-    assert len(plan.types) == 15 and len(rows) == 45
+    assert len(plan.types) >= 15 and len(rows) == 3 * len(plan.types)
     for name in plan.types:
         metrics = [row.metric for row in rows if row.subject == name]
         told = "told_accuracy" if name in switches else "told_r2"

@@ -17,6 +17,8 @@ from mast_plugin.evaluation.protocols.registry import PROTOCOLS, Context, steps
 from mast_plugin.views.augmentation import Augmentation
 from mast_plugin.views.plan import Plan
 
+pytestmark = pytest.mark.slow
+
 SIZE, FEATURES, TRAIN, TEST = 8, 5, 120, 60
 FLIP, BRIGHTNESS = Augmentation("horizontal_flip", 0.5), Augmentation("brightness", 1.0)
 PLAN = Plan(SIZE, (FLIP, BRIGHTNESS))

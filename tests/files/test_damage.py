@@ -17,6 +17,8 @@ from mast_plugin.running.resumption import read_checkpoint
 
 from ..hostile.material import whole_checkpoint
 
+pytestmark = pytest.mark.slow
+
 FLIPS = 1500
 FOLDER = 0x10
 

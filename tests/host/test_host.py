@@ -11,6 +11,8 @@ from mast_plugin.errors import ConfigurationError
 from mast_plugin.host import host_kind
 from mast_plugin.setting.configuration import resolve, with_crops, with_scaled_rates
 
+pytestmark = pytest.mark.slow
+
 
 def ready(cfg):
     """Resolve a configuration as far as a method needs it."""

@@ -76,13 +76,13 @@ def built(host, small):
 
 
 def loss_of(model):
-    """Of one batch of features, route and change; the same whatever the model."""
+    """Of one batch of features, route and difference; the same whatever the model."""
     draw = torch.Generator().manual_seed(3)
     feats = [torch.randn(12, 512, generator=draw) for _ in range(2)]
     route = torch.rand(12, len(model.plan.types), generator=draw) < 0.7
-    change = torch.randn(12, 10, generator=draw)
+    difference = torch.randn(12, 10, generator=draw)
     return float(
-        model._terms(feats, [model.head(each) for each in feats], route, change).loss.detach()
+        model._terms(feats, [model.head(each) for each in feats], route, difference).loss.detach()
     )
 
 
@@ -115,9 +115,9 @@ def test_training_step_is_the_loss_of_the_outputs_with_the_options(built, batch)
         masks=model.head.masks,
         route=batch[1].route,
         log_variance=model.head.log_variance(f1, f2),
-        told=model.head.told_change(z1, z2, batch[1].route),
-        change=batch[1].change,
-        change_types=model.head.change_types,
+        predicted=model.head.predicted_difference(z1, z2, batch[1].route),
+        difference=batch[1].difference,
+        difference_types=model.head.difference_types,
         options=LossOptions(
             invariance_weight=o.invariance_weight,
             variance_weight=o.variance_weight,
@@ -196,7 +196,7 @@ def test_epoch_end_logs_every_subspace(model, batch):
 
 def test_a_batch_without_route_is_refused(model, batch):
     index, views, label = batch
-    with pytest.raises(ConfigurationError, match="two views, their route and their change"):
+    with pytest.raises(ConfigurationError, match="two views, their route and their difference"):
         model.training_step([index, views[:2], label], 0)
 
 
@@ -235,16 +235,16 @@ def test_ablations_train(masks, uncertainty, host, small):
 
 
 def test_augselfs_form_is_vicreg_and_its_predictor(built):
-    """Masks at one, no uncertainty, and the change predicted from the features: two terms."""
+    """Masks at one, no uncertainty, and the difference predicted from the features: two terms."""
     options = {"masks": "none", "uncertainty": False, "equivariance_on": "features"}
     model = built(options)
     route = torch.ones(16, len(model.plan.types), dtype=torch.bool)
     features = list(torch.randn(2, 16, 512).unbind())
     z1, z2 = (model.head(each) for each in features)
-    change = torch.randn(16, len(model.head.change_types))
-    terms = model._terms(features, [z1, z2], route, change)
+    difference = torch.randn(16, len(model.head.difference_types))
+    terms = model._terms(features, [z1, z2], route, difference)
     predicted = model.head.predictor(*features)
-    term = equivariance_term(predicted, change, model.head.change_types, route)
+    term = equivariance_term(predicted, difference, model.head.difference_types, route)
     torch.testing.assert_close(terms.equivariance, term)
     plain = mast_loss(z1, z2, masks=model.head.masks, route=route, options=model.options.of_loss)
     assert model.options.equivariance_weight > 0

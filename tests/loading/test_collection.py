@@ -257,6 +257,7 @@ def odd(root: Path) -> Path:
 
 
 @pytest.mark.parametrize("format_", ["image_folder", "dali"])
+@pytest.mark.slow
 def test_names_that_are_no_utf8_are_loaded(format_, root, small):
     if format_ == "dali":
         pytest.importorskip("nvidia.dali")

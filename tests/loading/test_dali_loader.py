@@ -543,7 +543,7 @@ def test_the_engine_says_which_epoch_it_is(host, files, monkeypatch):
     assert trainer.global_step == 3 * len(loader_)
 
 
-def test_the_change_is_that_of_what_the_views_show(tmp_path):
+def test_the_difference_is_that_of_what_the_views_show(tmp_path):
     """Images whose two colours say where a crop lies, through both interpreters."""
     rows, columns = np.mgrid[0:16, 0:32]
     picture = Image.fromarray(
@@ -558,10 +558,10 @@ def test_the_change_is_that_of_what_the_views_show(tmp_path):
     ((_, of_dali, _),) = loader(source, batch_size=60, views=views)
     torch.manual_seed(0)
     of_pil = [torch.stack(each) for each in zip(*(views(picture) for _ in range(60)), strict=True)]
-    for first, second, _, change in (of_dali, of_pil):
+    for first, second, _, difference in (of_dali, of_pil):
         centres = [view.mean((2, 3)) * 255 / torch.tensor([15, 7, 1]) for view in (first, second)]
         moved = (centres[0] - centres[1])[:, :2] / torch.tensor([16, 32])
-        slopes = (moved * change[:, :2]).sum(0) / change[:, :2].square().sum(0)
-        torch.testing.assert_close(moved, slopes * change[:, :2], rtol=0, atol=0.03)
+        slopes = (moved * difference[:, :2]).sum(0) / difference[:, :2].square().sum(0)
+        torch.testing.assert_close(moved, slopes * difference[:, :2], rtol=0, atol=0.03)
         assert (slopes > 0.05).all()
         torch.testing.assert_close(slopes[0], slopes[1], rtol=0.1, atol=0)  # the same unit

@@ -353,6 +353,7 @@ def test_a_file_that_is_no_image_is_said_to_be_what_it_is(content, message, tmp_
         pixels_of(str(tmp_path / "a.jpg"))
 
 
+@pytest.mark.slow
 def test_what_pillow_says_of_odd_descriptions_is_kept_from_the_user(tmp_path):
     import subprocess
     import sys

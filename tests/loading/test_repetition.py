@@ -78,6 +78,7 @@ def test_every_image_draws_views_of_its_own_in_every_epoch(loader):
     assert len(drawn) == 2 * 24 == len(set(drawn))
 
 
+@pytest.mark.slow
 def test_the_number_of_workers_changes_nothing(loader):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of more workers than cores

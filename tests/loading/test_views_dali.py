@@ -22,7 +22,7 @@ from nvidia.dali import Pipeline, fn, ops
 from mast_plugin.loading.dali import operation as dali
 from mast_plugin.loading.dali.draw import Draws, draw_batch
 from mast_plugin.loading.dali.graph import build_pipeline
-from mast_plugin.views.change import ACTIVE
+from mast_plugin.views.difference import ACTIVE
 
 from ..views.levels import MARGIN, MEAN, SIZE, STD, TOLERANCE, away_from_edges, picture
 

@@ -18,7 +18,7 @@ from mast_plugin.loading.dali.draw import BOX, Draws, settings_key
 from mast_plugin.loading.dali.kernel import crop as kernel_crop
 from mast_plugin.loading.dali.kernel import operator as dali_kernel
 from mast_plugin.loading.dali.kernel.fused import STEPS, passes_of
-from mast_plugin.views.change import ACTIVE
+from mast_plugin.views.difference import ACTIVE
 from mast_plugin.views.drawing import CROP_ATTEMPTS
 
 pytestmark = pytest.mark.slow

@@ -9,6 +9,7 @@ from mast_plugin.views.plan import Plan
 
 
 @pytest.mark.parametrize("types", [("crop",), ("crop", "hue", "horizontal_flip", "grayscale")])
+@pytest.mark.slow
 def test_picture_is_written_repeats_and_leaves_randomness_alone(types, tmp_path):
     plan = Plan(32, tuple(Augmentation(name, 0.5) for name in types))
     image = Image.effect_mandelbrot((40, 40), (-2, -1, 1, 1), 20).convert("RGB")

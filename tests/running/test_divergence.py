@@ -15,6 +15,8 @@ from mast_plugin.errors import DivergenceError
 from mast_plugin.pretrain import pretrain
 from mast_plugin.running.divergence import divergence_guard
 
+pytestmark = pytest.mark.slow
+
 MAIN = Path(__file__).parents[2] / "main_pretrain.py"
 TERMS = ("invariance", "variance", "covariance", "capacity", "uncertainty")
 CHEAP = ("optimizer.name=sgd", "~optimizer.kwargs.fused", "data.check=false")

@@ -11,6 +11,8 @@ from mast_plugin.running import pace, progress
 from mast_plugin.running.pace import pace_teller, smaller_size_advised
 from mast_plugin.running.progress import duration
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("seconds", "words"),

@@ -7,6 +7,8 @@ import pytest
 
 from mast_plugin.setting.argument import PATHS, merging, readable
 
+pytestmark = pytest.mark.slow
+
 NAMES = [
     "/data/Bilder aus dem Süden",
     "/data/写真",

@@ -49,6 +49,7 @@ def recipe(tmp_path):
         "hydra: {sweeper: {_target_: os.system}}",
     ],
 )
+@pytest.mark.slow
 def test_a_file_cannot_have_hydra_run_code(lines, recipe):
     cfg = composed(recipe(lines), "mine")
     with pytest.raises(ConfigurationError, match=r"its hydra\..* could run code"):
@@ -82,6 +83,7 @@ def test_what_is_shipped_is_as_harmless_as_it_must_be(folder):
         ("a: !!python/object/apply:os.system [touch witness]", "could not determine a constructor"),
     ],
 )
+@pytest.mark.slow
 def test_the_command_refuses_such_a_file_before_anything_runs(lines, sentence, recipe, tmp_path):
     recipe(lines)
     command = [sys.executable, "-m", "mast_plugin.pretrain", "--config-path", str(tmp_path)]

@@ -94,6 +94,7 @@ def test_crops_reach_beyond_the_centred_square():
     assert brightest > centred(wide).amax()
 
 
+@pytest.mark.slow
 def test_an_active_type_is_drawn_independently_for_the_two_views():
     image, count, prob = picture(), 1500, 0.3
     views = RoutedViews(plan_of(Augmentation("horizontal_flip", prob)), FULL)

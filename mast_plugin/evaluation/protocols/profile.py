@@ -58,7 +58,7 @@ def full_plan(
     mean: tuple[float, float, float] = IMAGENET_MEAN,
     std: tuple[float, float, float] = IMAGENET_STD,
 ) -> Plan:
-    """All fifteen types with their default parameters, for a network of unknown augmentations.
+    """All types with their default parameters, for a network of unknown augmentations.
 
     Colour jitter is represented by the four types that it consists of.
     """

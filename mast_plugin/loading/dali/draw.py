@@ -20,7 +20,7 @@ from mast_plugin.core.route import RoutePolicy
 from mast_plugin.loading.dali.kernel.crop import BOX_NUMBERS
 from mast_plugin.loading.dali.kernel.fused import Field, passes_of
 from mast_plugin.views.augmentation import Augmentation
-from mast_plugin.views.change import ACTIVE, Applied
+from mast_plugin.views.difference import ACTIVE, Applied
 from mast_plugin.views.drawing import CROP_ATTEMPTS, ranges
 from mast_plugin.views.plan import Plan, pair_of
 

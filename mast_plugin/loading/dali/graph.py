@@ -15,7 +15,7 @@ from mast_plugin.loading.dali.kernel.operator import crop_box, first_pass, furth
 from mast_plugin.loading.dali.node import Device, Node
 from mast_plugin.loading.dali.operation import apply, normalised, refuse_unsupported
 from mast_plugin.views.augmentation import Augmentation
-from mast_plugin.views.change import ACTIVE
+from mast_plugin.views.difference import ACTIVE
 from mast_plugin.views.plan import Plan
 
 Nodes = Mapping[Key, Node]

@@ -19,7 +19,7 @@ from mast_plugin.loading.dali.graph import build_pipeline
 from mast_plugin.loading.dali.node import Device
 from mast_plugin.loading.dali.operation import refuse_unsupported
 from mast_plugin.loading.dali.source import Indexes, Source, faulty
-from mast_plugin.views.change import change_of
+from mast_plugin.views.difference import difference_of
 from mast_plugin.views.pair import RoutedPair
 from mast_plugin.views.plan import pair_of
 
@@ -72,7 +72,7 @@ class DALILoader:
         self.seed = seed
         self.device = device
         self.num_threads = max(1, num_threads)
-        self._change = None if draws.policy is None else change_of(pair_of(*draws.plans))
+        self._difference = None if draws.policy is None else difference_of(pair_of(*draws.plans))
         self._epoch = 0
         self._pipeline: Any = None
         self._pending: Iterator[tuple[Sequence[Any], _Meta]] = iter(())
@@ -148,16 +148,16 @@ class DALILoader:
         self, views: list[Tensor], drawn: Drawn, frames: list[Tensor]
     ) -> RoutedPair | list[Tensor]:
         """Routed pairs; other views as they are."""
-        if self._change is None or drawn.route is None:
+        if self._difference is None or drawn.route is None:
             return views
         numbers = []
         for applied, frame in zip(drawn.applied, frames, strict=True):
             corners = frame.numpy()
             box = np.concatenate([corners[:, :2], corners[:, 2:4] - corners[:, :2]], axis=1)
-            numbers.append(self._change.of_views(applied, box, corners[:, 4:]))
+            numbers.append(self._difference.of_views(applied, box, corners[:, 4:]))
         first, second = views
-        change = torch.from_numpy(self._change.between(*numbers))
-        return RoutedPair(first, second, self._placed(drawn.route), self._placed(change))
+        difference = torch.from_numpy(self._difference.between(*numbers))
+        return RoutedPair(first, second, self._placed(drawn.route), self._placed(difference))
 
     def _run(self) -> list[Tensor]:
         try:

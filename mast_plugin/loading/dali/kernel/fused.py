@@ -18,7 +18,7 @@ from mast_plugin.loading.dali.kernel.blur import blur
 from mast_plugin.loading.dali.kernel.colour import recolour, sharpen
 from mast_plugin.loading.dali.kernel.level import equalize, solarize
 from mast_plugin.views.augmentation import JITTER_PARTS, Augmentation
-from mast_plugin.views.change import ACTIVE
+from mast_plugin.views.difference import ACTIVE
 from mast_plugin.views.plan import Plan
 
 Array = npt.NDArray[Any]

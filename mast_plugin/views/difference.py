@@ -1,8 +1,8 @@
-"""How the two views of a pair differ in what was done to them, as numbers.
+"""How the two views of a pair differ in their augmentation parameters.
 
 Every augmentation type says what it did to a view in a few numbers, which are zero where it did
-nothing; a crop says where its box lies in the image, whether it acted or not. A pair's *change* is
-the first view's numbers minus the second's. A flip has none: a mirror image is as natural as the
+nothing; a crop says where its box lies in the image, whether it acted or not. A pair's *difference*
+is the first view's numbers minus the second's. A flip has none: a mirror image is as natural as the
 image, so that nothing in two views tells which of them was flipped.
 
 Source: predicting such differences from two views is AugSelf's (Lee et al., NeurIPS 2021); which
@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mast_plugin.views.drawing import HUE, draw_view, is_switch, ranges
+from mast_plugin.views.augmentation import HUE
+from mast_plugin.views.drawing import draw_view, is_switch, ranges
 from mast_plugin.views.plan import Plan
 
 Array = npt.NDArray[Any]
@@ -32,12 +33,12 @@ ACTIVE = "active"
 
 _BOX = ("top_px", "left_px", "height_px", "width_px")
 _SIDES = ("centre_y", "centre_x", "height", "width")
-_UNTOLD = ("horizontal_flip",)
+_NOT_PREDICTED = ("horizontal_flip",)
 _PAIRS, _SIDE_PX = 1000, 224  # what the units are estimated on; pixels this small hardly round
 
 
-class Change:
-    """Describes the pairs of one plan; :func:`change_of` makes it once for each.
+class PairDifference:
+    """Describes the pairs of one plan; :func:`difference_of` makes it once for each.
 
     Each number is given in units of its standard deviation over square images on which its type is
     active. Numbers that never vary are left out. Of two hues the shorter way round the colour wheel
@@ -106,10 +107,10 @@ class Change:
         return numbers
 
     def between(self, first: Array, second: Array) -> Array:
-        """The change **(..., P)**, float32, of the numbers **(..., Q)** of two views."""
+        """The difference **(..., P)**, float32, of the numbers **(..., Q)** of two views."""
         difference = self._difference(first, second)[..., self._kept]
-        change: Array = (difference / self._units).astype(np.float32)
-        return change
+        found: Array = (difference / self._units).astype(np.float32)
+        return found
 
     def _difference(self, first: Array, second: Array) -> Array:
         """First minus second; of hues the shorter way round, which is all that two views show."""
@@ -124,9 +125,9 @@ def shorter_way(turns: Any) -> Any:
 
 
 @cache
-def change_of(plan: Plan) -> Change:
-    """The plan's :class:`Change`, whose units take a quarter of a second to estimate."""
-    return Change(plan)
+def difference_of(plan: Plan) -> PairDifference:
+    """The plan's :class:`PairDifference`, whose units take a quarter of a second to estimate."""
+    return PairDifference(plan)
 
 
 def _values(names: Sequence[str], drawn: Mapping[str, Any], crop_size: int) -> Sequence[Any]:
@@ -146,7 +147,7 @@ def _values(names: Sequence[str], drawn: Mapping[str, Any], crop_size: int) -> S
 
 def _names(plan: Plan, name: str) -> Sequence[str]:
     """What a type's numbers are, in a view that has the type."""
-    if name in _UNTOLD:
+    if name in _NOT_PREDICTED:
         return ()
     if name in ("crop", "erasing"):
         return _SIDES
