@@ -13,7 +13,8 @@ from typing import Any
 from plot import draw_strength
 from scipy.stats import t
 
-from mast_plugin.comparison.estimate import Estimate, estimate
+from benchmarks.markdown import cell, head, row
+from mast_plugin.comparison.estimate import estimate
 from mast_plugin.evaluation.interval import ACCURACY, DIFFERENCE, LEAST
 
 HERE = Path(__file__).parent
@@ -133,12 +134,11 @@ def table(
         margins: bold what is further from zero than its task's.
     """
     tasks = list(next(iter(scores.values()))[0])
-    head = ["method", *tasks]
-    lines = [_row(head), _row(["---"] * len(head))]
+    lines = head(["method", *tasks])
     for method, runs in scores.items():
         found = {task: estimate([run[task] for run in runs], limits) for task in tasks}
-        cells = (_cell(found[task], marked, (margins or {}).get(task)) for task in tasks)
-        lines.append(_row([method, *cells]))
+        cells = (cell(found[task], marked, (margins or {}).get(task)) for task in tasks)
+        lines.append(row([method, *cells]))
     return lines
 
 
@@ -184,20 +184,6 @@ def rates(result: Result) -> str:
         for method, cost in result["costs"].items()
     ]
     return f"Learning rates, and minutes of a run beside other work: {', '.join(listed)}."
-
-
-def _cell(found: Estimate, marked: bool, margin: float | None) -> str:
-    text = f"{found.mean:.1f}"
-    if found.low is not None and found.high is not None:
-        below, above = found.mean - found.low, found.high - found.mean
-        whole = abs(above - below) < 0.05  # otherwise it is cut to where an accuracy can lie
-        text += f" ± {above:.1f}" if whole else f" [{found.low:.1f}, {found.high:.1f}]"
-        margin = (below if found.mean > 0 else above) if marked else None
-    return f"**{text}**" if margin is not None and abs(found.mean) > margin else text
-
-
-def _row(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

@@ -163,6 +163,7 @@ class Campaign:
     def _write(self, cell: Cell | None = None, found: Mapping[str, Any] | None = None) -> None:
         """Write the record, with a run that has been scored, or has diverged."""
         content: dict[str, Any] = {"stage": self.stage.name, "configuration": self._configuration}
+        content["baselines"] = self.stage.study["baselines"]
         if cell is not None:
             row = {"method": cell.variant.name, "seed": cell.seed}
             row |= {"options": self._own_options(cell.variant)}
