@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from mast_plugin.evaluation import read_tasks, score_tasks
+from mast_plugin.evaluation.before_after import score_tasks
 from mast_plugin.evaluation.features.view import ViewStatistics
+from mast_plugin.evaluation.labels.tasks import read_tasks
 from mast_plugin.evaluation.scoring import Scoring
 from mast_plugin.loading.image import AS_SHOWN
 

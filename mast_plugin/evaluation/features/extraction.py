@@ -21,7 +21,7 @@ View: TypeAlias = Callable[[Image.Image], Tensor]
 Allocate: TypeAlias = Callable[[tuple[int, int]], NDArray[np.float32]]
 
 
-class _ImageFiles(Dataset[Tensor]):
+class ImageFiles(Dataset[Tensor]):
     """Image files, opened as RGB and turned into tensors by ``view``."""
 
     def __init__(self, files: Sequence[Path], view: View, reading: Reading) -> None:
@@ -74,7 +74,7 @@ def extract_features(
         DataError: an image cannot be read, or there are none.
     """
     loader = DataLoader(
-        _ImageFiles(files, view, reading),
+        ImageFiles(files, view, reading),
         batch_size=batch_size,
         num_workers=workers,
         multiprocessing_context=worker_context(workers),

@@ -8,8 +8,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mast_plugin.evaluation.features.extraction import View
-from mast_plugin.loading.image import AS_SHOWN, Reading, load_image
+from mast_plugin.evaluation.features.extraction import ImageFiles, View
+from mast_plugin.loading.image import AS_SHOWN, Reading
 from mast_plugin.views.augmentation import Augmentation
 from mast_plugin.views.plan import IMAGENET_MEAN, IMAGENET_STD, Plan, ViewSpec
 from mast_plugin.views.torchvision import CentredView, PlainViews
@@ -80,14 +80,11 @@ class LabelledImages(Dataset[tuple[Tensor, int]]):
     def __init__(
         self, files: Sequence[Path], labels: Tensor, view: View, reading: Reading = AS_SHOWN
     ) -> None:
-        self._files = files
+        self._images = ImageFiles(files, view, reading)
         self._labels = labels.tolist()
-        self._view = view
-        self._reading = reading
 
     def __len__(self) -> int:
-        return len(self._files)
+        return len(self._images)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        image = load_image(str(self._files[index]), self._reading)
-        return self._view(image), self._labels[index]
+        return self._images[index], self._labels[index]
