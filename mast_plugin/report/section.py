@@ -91,7 +91,8 @@ def invariances(measurements: Sequence[Measurement]) -> Section:
         "Invariance profile",
         "How much each representation changes when one kind of augmentation is applied to an "
         "image: a row per kind, a column per representation. A good subspace is invariant to its "
-        "own kind, and the backbone keeps enough of every kind that tasks which need it can still be solved.",
+        "own kind, and the backbone keeps enough of every kind that tasks which need it can still "
+        "be solved.",
         tuple(pictures),
         "" if pictures else "No invariance profile: the evaluation did not measure invariance.",
     )
