@@ -1,4 +1,4 @@
-"""The hosts' online k-NN, told its distance and asked once an epoch."""
+"""The hosts' online k-NN, given its distance and asked once an epoch."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What spaces and networks are invariant to, type by type."""
+"""What representations and networks are invariant to, type by type."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ def draw_profile(
     meaning: str,
     limits: tuple[float, float] = (0.0, 1.0),
 ) -> "Figure":
-    """Draw a heatmap with its numbers: a row per type, a column per space.
+    """Draw a heatmap with its numbers: a row per type, a column per representation.
 
     Args:
         types: K augmentation types.
@@ -82,7 +82,7 @@ def heatmap(
 def draw_radar(
     types: Sequence[str], profiles: Mapping[str, Sequence[float]], *, meaning: str
 ) -> "Figure":
-    """Draw one closed line per network or space over the types.
+    """Draw one closed line per network or representation over the types.
 
     Args:
         types: K augmentation types, at least three: fewer enclose no area.

@@ -66,7 +66,7 @@ def curves(data: curve.Curves) -> Section:
 
 
 def invariances(measurements: Sequence[Measurement]) -> Section:
-    """What each space is invariant to."""
+    """What each representation is invariant to."""
     rows = [row for row in measurements if row.protocol == "invariance"]
     pictures = []
     for metric, (short, limits, meaning) in _PROFILES.items():
@@ -78,7 +78,7 @@ def invariances(measurements: Sequence[Measurement]) -> Section:
         values = np.array([[found.get((t, s), np.nan) for s in spaces] for t in types])
         name = f"profile-{metric.replace('_', '-')}"
         drawn = invariance.draw_profile(types, spaces, values, meaning=short, limits=limits)
-        alt = f"A table in colours of {len(types)} augmentation types by {len(spaces)} spaces."
+        alt = f"A table in colours: {len(types)} augmentation types by {len(spaces)} columns."
         pictures.append(Picture(name, drawn, alt, meaning))
         whole = [i for i, space in enumerate(spaces) if not space.startswith("subspace")]
         if metric == "invariance" and len(types) >= invariance.RADAR_MINIMUM and whole:
@@ -89,9 +89,10 @@ def invariances(measurements: Sequence[Measurement]) -> Section:
     return Section(
         "invariance",
         "Invariance profile",
-        "How much each space changes when one kind of augmentation is applied to an image: a row "
-        "per kind, a column per space. A good subspace is invariant to its own kind, and the "
-        "backbone keeps enough of every kind that tasks which need it can still be solved.",
+        "How much each representation changes when one kind of augmentation is applied to an "
+        "image: a row per kind, a column per representation. A good subspace is invariant to its "
+        "own kind, and the backbone keeps enough of every kind that tasks which need it can still "
+        "be solved.",
         tuple(pictures),
         "" if pictures else "No invariance profile: the evaluation did not measure invariance.",
     )

@@ -18,7 +18,7 @@ _SOLO_OPTIONS = {
     "equalization": ("prob",),
     "horizontal_flip": ("prob",),
 }
-"""solo-learn's augmentation types beside ``rrc``, and what they can be told."""
+"""solo-learn's augmentation types beside ``rrc``, and the options that they take."""
 _SOLO_CROP = {"crop_min_scale": "min_scale", "crop_max_scale": "max_scale"}
 
 

@@ -17,6 +17,8 @@ from torchvision.models import resnet18
 from mast_plugin.errors import ConfigurationError
 from mast_plugin.evaluation.network.opening import open_network
 
+pytestmark = pytest.mark.slow
+
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 

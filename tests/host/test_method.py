@@ -1,3 +1,4 @@
+import re
 from dataclasses import fields, replace
 
 import pytest
@@ -16,7 +17,8 @@ from mast_plugin.setting.configuration import resolve, with_crops
 from mast_plugin.views.torchvision import RoutedViews
 
 TERMS = ("invariance", "variance", "covariance", "capacity", "uncertainty", "equivariance")
-CHANGED = {
+WEIGHTS = [field for field in fields(LossOptions) if re.fullmatch("[a-z]+_weight", field.name)]
+CHANGED = {field.name: 0.3 * field.default + 0.1 for field in WEIGHTS} | {
     "proj_hidden_dim": 12,
     "proj_output_dim": 20,
     "masks": "fixed",
@@ -31,12 +33,6 @@ CHANGED = {
     "full_route_prob": 0.3,
     "active_prob": 0.2,
     "route_scheme": "leave_one_out",
-    "invariance_weight": 3.0,
-    "variance_weight": 7.0,
-    "covariance_weight": 0.3,
-    "capacity_weight": 2.0,
-    "uncertainty_weight": 0.4,
-    "equivariance_weight": 0.7,
     "equivariance_on": "features",
     "regulariser_mix": 0.9,
 }

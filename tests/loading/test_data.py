@@ -74,6 +74,7 @@ SPLITS = {
 
 
 @pytest.mark.parametrize("dataset", SPLITS)
+@pytest.mark.slow
 def test_a_known_dataset_is_validated_on_the_images_that_nothing_is_trained_on(
     dataset, small, folder, monkeypatch
 ):

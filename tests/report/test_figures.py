@@ -88,6 +88,7 @@ def texts_of(figure) -> list[str]:
     ("name", "count"),
     [*((name, 15) for name in FIGURES), *((name, 1) for name in ("profile", "masks", "strengths"))],
 )
+@pytest.mark.slow
 def test_no_label_is_cut_off(name, count, monkeypatch):
     figure = FIGURES[name](count)
     drawn = []  # findobj would also give labels of ticks that are not drawn

@@ -24,6 +24,7 @@ def test_picture_is_written_repeats_and_leaves_randomness_alone(types, tmp_path)
     assert len(first.convert("RGB").getcolors(2**20)) > 100  # it shows something
 
 
+@pytest.mark.slow
 def test_every_row_shows_its_pair_and_where_that_is_compared(monkeypatch, tmp_path):
     kept = []
     monkeypatch.setattr("matplotlib.pyplot.close", kept.append)

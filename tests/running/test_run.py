@@ -13,6 +13,8 @@ from mast_plugin.running.run import (
 )
 from mast_plugin.setting.configuration import resolve
 
+pytestmark = pytest.mark.slow
+
 
 def folder(small, *overrides) -> Path:
     return open_run(resolve(small("mast", *overrides))).folder

@@ -16,6 +16,8 @@ from mast_plugin.registration import register_resolvers
 from mast_plugin.setting.backbone import fitted, require_views, stem_of_dataset, stem_of_views
 from mast_plugin.setting.configuration import resolve, shipped_directory, with_crops
 
+pytestmark = pytest.mark.slow
+
 STEMS = {"cifar": (3, 3), "imagenet": (7, 7)}
 
 

@@ -64,6 +64,7 @@ def test_shipped_configuration_is_complete_and_valid(path, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("folder", sorted({str(Path(path).parent) for path in PRIMARY}))
+@pytest.mark.slow
 def test_methods_of_a_folder_share_data_backbone_and_budget(folder):
     configurations = [
         resolve(composed(f"{folder}/{method}.yaml", "data.train_path=somewhere"))
@@ -157,6 +158,7 @@ def test_command_line_composes_from_another_directory(arguments, tmp_path):
 
 
 @pytest.mark.parametrize("path", [path for path in PRIMARY if "/" in path])
+@pytest.mark.slow
 def test_a_recipe_is_found_by_its_folder_from_anywhere(path):
     register_resolvers()
     with initialize(version_base="1.2", config_path=None):
@@ -193,6 +195,7 @@ def test_a_missing_augmentation_gets_one_sentence():
         resolve(OmegaConf.create({"data": {"train_path": "x"}, "max_epochs": 1}))
 
 
+@pytest.mark.slow
 def test_other_programs_run_without_arguments_beside_the_plugin(tmp_path):
     (tmp_path / "mine.yaml").write_text("a: 1\n")
     program = (
@@ -204,6 +207,7 @@ def test_other_programs_run_without_arguments_beside_the_plugin(tmp_path):
     assert run.stdout == "1\n", run.stderr
 
 
+@pytest.mark.slow
 def test_the_plugin_imports_nothing_heavy(tmp_path):
     program = (
         "import sys, hydra\n"

@@ -31,6 +31,7 @@ def test_what_is_no_list_of_blocks_is_left_to_be_refused(blocks):
 
 
 @pytest.mark.parametrize("name", ["mast", "vicreg"])
+@pytest.mark.slow
 def test_the_option_is_written_into_the_views(name, small, tmp_path):
     from mast_plugin.pretraining.preparation import planned_run
 

@@ -224,8 +224,8 @@ def _told_r2(
     targets = [scale.transform(view) for view in drawn]
     model = make_pipeline(StandardScaler(), RidgeCV(_L2_WEIGHTS, alpha_per_target=True))
     model.fit(np.concatenate(features[:, train]), np.concatenate([view[train] for view in targets]))
-    told = model.predict(np.concatenate(features[:, test])).reshape(2 * len(test), -1)
-    return float(r2_score(np.concatenate([view[test] for view in targets]), told))
+    predicted = model.predict(np.concatenate(features[:, test])).reshape(2 * len(test), -1)
+    return float(r2_score(np.concatenate([view[test] for view in targets]), predicted))
 
 
 def _told_accuracy(features: NDArray[Any], train: NDArray[Any], test: NDArray[Any]) -> float:
@@ -235,5 +235,5 @@ def _told_accuracy(features: NDArray[Any], train: NDArray[Any], test: NDArray[An
 
     model = make_pipeline(StandardScaler(), RidgeClassifierCV(_L2_WEIGHTS))
     model.fit(np.concatenate(features[:, train]), np.repeat([0, 1], len(train)))
-    told = model.predict(np.concatenate(features[:, test]))
-    return 100 * float((told == np.repeat([0, 1], len(test))).mean())
+    predicted = model.predict(np.concatenate(features[:, test]))
+    return 100 * float((predicted == np.repeat([0, 1], len(test))).mean())

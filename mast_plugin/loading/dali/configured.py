@@ -66,7 +66,7 @@ def draws_of(views: RoutedViews | PlainViews) -> Draws:
 
 
 def chosen_device(device: str, accelerator: str) -> Device:
-    """Where DALI works: where it is told, or beside the network.
+    """Where DALI works: where the option says, or beside the network.
 
     Raises:
         ConfigurationError: an unknown device, or one that is not there.

@@ -26,7 +26,7 @@ def recolour(image: Array, steps: Array, values: Array) -> None:
     Args:
         image: **(H, W, 3)** uint8.
         steps: **(M,)** int32: what is done, in this order, by the names above.
-        values: **(M,)** float32: what each step is told: a factor of brightness, contrast or
+        values: **(M,)** float32: what each step is given: a factor of brightness, contrast or
             saturation (1 changes nothing), a hue in turns; nothing of grey.
     """
     planes = np.empty((4, image.shape[1]), np.int16)

@@ -1,7 +1,7 @@
 """What a compiled pass does to a view once it is cropped, in the order of its plan.
 
-The order is told with every call and never compiled in: :mod:`mast_plugin.views.augmentation` alone
-says it. Nothing here knows DALI.
+The order is given with every call and never compiled in: :mod:`mast_plugin.views.augmentation`
+alone says it. Nothing here knows DALI.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ STEPS: Mapping[str, tuple[int, str]] = {
     "solarization": (_SOLARIZE, "threshold"),
     "equalization": (_EQUALIZE, ACTIVE),
 }
-"""The types that a pass can carry out: how it calls them, and the one number that each is told."""
+"""The types that a pass can carry out: how it calls them, and the one number that each is given."""
 
 
 class Field(NamedTuple):
-    """One number that a pass is told of every image: NaN where its type does not act.
+    """One number that a pass is given for every image: NaN where its type does not act.
 
     Attributes:
         type: the plan's augmentation type.
@@ -61,7 +61,7 @@ class Pass(NamedTuple):
     """A pass over a view, and what is applied between it and the next one.
 
     Attributes:
-        fields: what it is told, in the order in which it changes the image.
+        fields: what it is given, in the order in which it changes the image.
         followers: the types that compiled code does not know, in their order.
     """
 
@@ -89,7 +89,7 @@ def passes_of(plan: Plan) -> tuple[Pass, ...]:
 
 
 def fields_of(name: str) -> tuple[Field, ...] | None:
-    """What a pass is told of a type; ``None`` of one that it cannot carry out.
+    """What a pass is given for a type; ``None`` of one that it cannot carry out.
 
     Nothing of the crop, which comes first in every plan and has numbers of its own.
     """
@@ -108,7 +108,7 @@ def carry_out(image: Array, steps: Array, values: Array) -> None:
     Args:
         image: **(H, W, 3)** uint8.
         steps: **(M,)** int32, ``Field.step`` of each; done in this order.
-        values: **(M,)** float32: what each step is told; NaN leaves it out.
+        values: **(M,)** float32: what each step is given; NaN leaves it out.
     """
     acting = ~np.isnan(values)
     steps, values = steps[acting], values[acting]
