@@ -24,6 +24,7 @@ from mast_plugin.running.parentage import adopting, end_with_parent
 from mast_plugin.running.resumption import misfit_explained
 from mast_plugin.running.run import (
     Run,
+    changed_configuration,
     claimed_run,
     is_finished,
     metrics_kept,
@@ -76,6 +77,8 @@ def pretrain(cfg: DictConfig) -> Pretrained:
             return Pretrained(run.folder, None, {}, found_finished=True)
         if cfg.auto_resume.enabled and is_first_process():
             say(other_configuration(cfg, run))
+        if is_first_process():
+            say(changed_configuration(cfg, run))
         with quiet_engine():
             return _run(cfg, views, images, host, run)
 

@@ -27,6 +27,7 @@ _INCIDENTAL = (
     "evaluation",
     "init_from",  # where the weights lie; their digest is essential
 )
+_LENGTH = ("max_epochs", "scheduler.warmup_epochs")
 _UNSEEN = (*_INCIDENTAL, "wandb_run_id")  # the last is the host's own
 
 
@@ -122,16 +123,39 @@ def other_configuration(cfg: DictConfig, run: Run) -> str:
             continue
         if file.parent == run.folder or not isinstance(known, dict):
             continue
-        flat = _flat({key: each for key, each in known.items() if key not in _UNSEEN})
-        keys = sorted(key for key in own.keys() | flat if own.get(key) != flat.get(key))
+        flat = _stored(known)
+        keys = _differing(own, flat)
         if known.get("name") == cfg.name and (nearest is None or len(keys) < len(nearest[0])):
             nearest = keys, file.parent, flat
     if nearest is None:
         return ""
     keys, folder, flat = nearest
-    listed = ", ".join(f"{k} ({shown(flat.get(k))}, now {shown(own.get(k))})" for k in keys[:3])
-    more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
-    return f"auto_resume starts anew: {folder} differs in {listed}{more}"
+    return f"auto_resume starts anew: {folder} differs in {_listed(keys, flat, own)}"
+
+
+def changed_configuration(cfg: DictConfig, run: Run) -> str:
+    """A line on what a run changes of the one that ``resume_from_checkpoint`` goes on from.
+
+    Args:
+        cfg: resolved configuration.
+        run: what it opens.
+
+    Returns:
+        Which keys differ, but for the length of the run; empty where none does, or where no
+        ``args.json`` lies beside the checkpoint.
+    """
+    if run.resume_from is None or run.resume_from.parent == run.folder:
+        return ""
+    try:
+        known = read_document(run.resume_from.parent / "args.json")
+    except ValueError:
+        return ""
+    if not isinstance(known, dict):
+        return ""
+    own, flat = _flat(_essential(cfg)), _stored(known)
+    keys = [key for key in _differing(own, flat) if key not in _LENGTH]
+    listed = _listed(keys, flat, own)
+    return f"the run goes on otherwise than it began, in {listed}" if keys else ""
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
@@ -186,6 +210,19 @@ def _essential(cfg: DictConfig) -> dict[str, Any]:
     content = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(content, dict)
     return {str(key): value for key, value in content.items() if key not in _INCIDENTAL}
+
+
+def _stored(known: dict[str, Any]) -> dict[str, Any]:
+    return _flat({key: each for key, each in known.items() if key not in _UNSEEN})
+
+
+def _differing(own: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    return sorted(key for key in own.keys() | other if own.get(key) != other.get(key))
+
+
+def _listed(keys: list[str], before: dict[str, Any], now: dict[str, Any]) -> str:
+    listed = ", ".join(f"{k} ({shown(before.get(k))}, now {shown(now.get(k))})" for k in keys[:3])
+    return listed + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
 
 
 def _flat(content: Any, path: str = "") -> dict[str, Any]:

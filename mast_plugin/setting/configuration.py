@@ -96,10 +96,18 @@ def evaluation_options(cfg: DictConfig, name: str) -> dict[str, Any]:
             )
         options[key] = {**default, **value} if merges else value
     check_all(options, rules(_STAGES[name]))
+    _refuse_file("output", options["output"])
     _refuse_missing(OmegaConf.create(options))
     given_kwargs = options.get("backbone", {}).get("kwargs", {})
     refuse_loading(given_kwargs, "backbone.kwargs", "checkpoint=PATH")
     return options
+
+
+def _refuse_file(key: str, path: str | None) -> None:
+    """Refuse a file, or what would lie inside of one, where a folder is written."""
+    for place in (Path(path), *Path(path).parents) if path else ():
+        if place.exists() and not place.is_dir():
+            raise ConfigurationError(f"{key}={path} must be a folder, but {place} is a file")
 
 
 def _refuse_missing(cfg: DictConfig) -> None:
@@ -165,6 +173,7 @@ def resolve(cfg: DictConfig) -> DictConfig:
     _refuse_missing(complete)
     # Written into the views, it is the same run as one whose recipe has them of that size.
     complete.augmentations = resized(plain(complete.augmentations), complete.pop("crop_size"))
+    _refuse_file("checkpoint.dir", complete.checkpoint.dir)
     optimizer = complete.optimizer
     optimizer.kwargs = completed(optimizer.name, plain(optimizer.kwargs))
     scheduler = complete.scheduler

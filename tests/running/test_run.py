@@ -5,6 +5,7 @@ from omegaconf import OmegaConf
 
 from mast_plugin.errors import ConfigurationError
 from mast_plugin.running.run import (
+    changed_configuration,
     latest_checkpoint,
     metrics_kept,
     open_run,
@@ -97,3 +98,24 @@ def test_auto_resume_says_which_key_differs(small, host):
     said = line("seed=7", "optimizer.lr=1", "optimizer.weight_decay=0", "augmentations.0.crop=null")
     assert said.endswith(" more") and said.count("now") == 3
     assert line("seed=7", "name=other") == ""
+
+
+def test_a_run_that_goes_on_otherwise_than_it_began_says_so(small):
+    cfg = resolve(small("mast", "seed=5", "max_epochs=3"))
+    folder = open_run(cfg).folder
+    write_json(folder / "args.json", OmegaConf.to_container(cfg, resolve=True))
+    checkpoint = folder / "mast-ep=0.ckpt"
+    checkpoint.touch()
+
+    def line(*overrides: str) -> str:
+        given = small("mast", "seed=5", "max_epochs=3", *overrides)
+        given.resume_from_checkpoint = str(checkpoint)
+        other = resolve(given)
+        return changed_configuration(other, open_run(other))
+
+    assert line() == line("max_epochs=9") == ""
+    assert line("seed=7", "max_epochs=9") == (
+        "the run goes on otherwise than it began, in seed (5, now 7)"
+    )
+    (folder / "args.json").unlink()
+    assert line("seed=7") == ""

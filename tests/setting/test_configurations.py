@@ -15,7 +15,12 @@ from mast_plugin.core.options import MASTOptions
 from mast_plugin.errors import ConfigurationError
 from mast_plugin.loading.data import normalisation
 from mast_plugin.registration import register_resolvers
-from mast_plugin.setting.configuration import absolute_config_path, resolve, shipped_directory
+from mast_plugin.setting.configuration import (
+    absolute_config_path,
+    evaluation_options,
+    resolve,
+    shipped_directory,
+)
 from mast_plugin.views.plan import parse_pair, parse_views
 
 SHIPPED = shipped_directory()
@@ -231,3 +236,18 @@ def test_a_warm_up_as_long_as_the_run_is_halved():
     cfg = resolve(composed("mast.yaml", "data.train_path=x", "max_epochs=1"))
     assert cfg.scheduler.warmup_epochs == 0.5
     assert resolve(composed("mast.yaml", "data.train_path=x")).scheduler.warmup_epochs == 1
+
+
+@pytest.mark.parametrize("inside", ["", "/deeper"])
+def test_a_file_where_a_folder_is_written_is_refused_before_anything_starts(inside, tmp_path):
+    taken = tmp_path / "taken"
+    taken.write_text("")
+    message = f"must be a folder, but {re.escape(str(taken))} is a file"
+    given = {"checkpoint": "a.ckpt", "output": f"{taken}{inside}"}
+    with pytest.raises(ConfigurationError, match=f"^output=.* {message}"):
+        evaluation_options(OmegaConf.create(given), "evaluate")
+    with pytest.raises(ConfigurationError, match=f"^output=.* {message}"):
+        evaluation_options(OmegaConf.create({"output": f"{taken}{inside}"}), "compare")
+    cfg = composed("mast.yaml", "data.train_path=somewhere", f"checkpoint.dir={taken}{inside}")
+    with pytest.raises(ConfigurationError, match=f"^checkpoint.dir=.* {message}"):
+        resolve(cfg)
