@@ -32,7 +32,7 @@ from mast_plugin.evaluation.protocols.labelfree import rankme
 from mast_plugin.loading.image import is_image
 from mast_plugin.pretrain import pretrain
 from mast_plugin.registration import register_resolvers
-from mast_plugin.setting.configuration import shipped_directory
+from mast_plugin.setting.shipped import shipped_directory
 
 RECIPES = {
     "digits": ".",

@@ -6,7 +6,8 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from mast_plugin.host import load_host
-from mast_plugin.setting.configuration import resolve, shipped_directory, with_crops
+from mast_plugin.setting.configuration import resolve, with_crops
+from mast_plugin.setting.shipped import shipped_directory
 
 
 def built(name: str, *, width: int, size: int, entry: str | None = None) -> Any:

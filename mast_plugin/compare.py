@@ -9,7 +9,7 @@ from mast_plugin.files.storage import full_disk_explained
 from mast_plugin.registration import register_resolvers
 from mast_plugin.running.command import answer, spare_the_cores
 from mast_plugin.setting.composition import guarded
-from mast_plugin.setting.configuration import shipped_directory
+from mast_plugin.setting.shipped import shipped_directory
 
 __all__ = ["Compared", "compare", "compare_and_report", "main"]
 

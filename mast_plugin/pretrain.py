@@ -32,9 +32,7 @@ from mast_plugin.running.run import (
 )
 from mast_plugin.setting.backbone import require_views
 from mast_plugin.setting.composition import guarded
-from mast_plugin.setting.configuration import (
-    absolute_config_path,
-)
+from mast_plugin.setting.shipped import absolute_config_path
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 from mast_plugin.loading.dataset import embedded_dataset
 from mast_plugin.loading.scene import Specification
 from mast_plugin.registration import register_resolvers
-from mast_plugin.setting.configuration import shipped_directory
+from mast_plugin.setting.shipped import shipped_directory
 
 # The tests' images and networks are tiny: more threads only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -28,7 +28,7 @@ from network import shrink
 from PIL import Image
 
 from mast_plugin.registration import register, register_resolvers
-from mast_plugin.setting.configuration import shipped_directory
+from mast_plugin.setting.shipped import shipped_directory
 
 PATIENCE_S = 600.0
 UNCOUNTED = "/loops/fit_loop/epoch_progress/total/completed"

@@ -55,7 +55,7 @@ class MASTSearchPath(SearchPathPlugin):  # type: ignore[misc]
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Append the configurations, and register ``mast`` if the program uses solo-learn."""
         from mast_plugin.registration import register, register_resolvers
-        from mast_plugin.setting.configuration import shipped_directory
+        from mast_plugin.setting.shipped import shipped_directory
 
         main = {each.path for each in search_path.get_path() if each.provider == "main"}
         asked = main - {_OUR_COMMAND}

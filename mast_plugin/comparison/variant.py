@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from mast_plugin.check import SECTION, TEXT
 from mast_plugin.errors import ConfigurationError, shown
 from mast_plugin.files.document import first_line
-from mast_plugin.setting.configuration import absolute_config_path, shipped_directory
+from mast_plugin.setting.shipped import absolute_config_path, shipped_directory
 
 _FALLBACK = "vicreg"
 _SIZES = ("proj_hidden_dim", "proj_output_dim", "pred_hidden_dim", "proj_size")

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from mast_plugin.errors import ConfigurationError, MASTError, shown
 from mast_plugin.files.document import first_line
 from mast_plugin.setting.argument import has_dashes, in_quotes, merging, readable
-from mast_plugin.setting.configuration import shipped_recipes
+from mast_plugin.setting.shipped import shipped_recipes
 
 _LOGS = ("job_logging", "hydra_logging")
 _PLUGINS = ("launcher", "sweeper")

@@ -4,9 +4,9 @@ import textwrap
 from collections.abc import Iterable
 
 from mast_plugin.option import Option, as_text, declared
-from mast_plugin.setting.configuration import shipped_recipes, shipped_variants
 from mast_plugin.setting.evaluation_schema import Comparison, Evaluation
 from mast_plugin.setting.pretraining_schema import Pretraining
+from mast_plugin.setting.shipped import shipped_recipes, shipped_variants
 
 _WIDTH, _COLUMN = 100, 36
 _ENDING = """\

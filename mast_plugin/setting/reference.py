@@ -11,9 +11,9 @@ from pathlib import Path
 
 from mast_plugin.core.options import MASTOptions
 from mast_plugin.option import Option, as_text, declared
-from mast_plugin.setting.configuration import shipped_directory
 from mast_plugin.setting.evaluation_schema import Comparison, Evaluation
 from mast_plugin.setting.pretraining_schema import Pretraining
+from mast_plugin.setting.shipped import shipped_directory
 
 _WIDTH = 100
 _COLUMN = 28

@@ -29,7 +29,7 @@ from mast_plugin.evaluation.measurement import Measurement
 from mast_plugin.registration import register_resolvers
 from mast_plugin.running.cost import read_cost
 from mast_plugin.running.ownership import _started, owned, owner_of
-from mast_plugin.setting.configuration import shipped_directory, shipped_variants
+from mast_plugin.setting.shipped import shipped_directory, shipped_variants
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,8 @@ from omegaconf import OmegaConf
 
 from mast_plugin.host import host_kind
 from mast_plugin.registration import register_resolvers
-from mast_plugin.setting.configuration import resolve, shipped_directory, with_crops
+from mast_plugin.setting.configuration import resolve, with_crops
+from mast_plugin.setting.shipped import shipped_directory
 
 from ..launch import launch_ranks
 from . import rank_method

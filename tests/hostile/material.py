@@ -106,7 +106,8 @@ def whole_checkpoint(weights: dict[str, torch.Tensor]) -> dict[str, Any]:
 def recipe(folder: str, name: str) -> dict[str, Any]:
     """A shipped configuration, composed, on six images of the working directory."""
     from mast_plugin.comparison.variant import Variant, composed
-    from mast_plugin.setting.configuration import plain, shipped_directory
+    from mast_plugin.setting.configuration import plain
+    from mast_plugin.setting.shipped import shipped_directory
 
     changes = {
         "data.dataset": "custom",

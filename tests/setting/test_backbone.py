@@ -14,7 +14,8 @@ from mast_plugin.evaluation.network.opening import open_network
 from mast_plugin.host import host_kind
 from mast_plugin.registration import register_resolvers
 from mast_plugin.setting.backbone import fitted, require_views, stem_of_dataset, stem_of_views
-from mast_plugin.setting.configuration import resolve, shipped_directory, with_crops
+from mast_plugin.setting.configuration import resolve, with_crops
+from mast_plugin.setting.shipped import shipped_directory
 
 pytestmark = pytest.mark.slow
 

@@ -15,12 +15,8 @@ from mast_plugin.core.options import MASTOptions
 from mast_plugin.errors import ConfigurationError
 from mast_plugin.loading.data import normalisation
 from mast_plugin.registration import register_resolvers
-from mast_plugin.setting.configuration import (
-    absolute_config_path,
-    evaluation_options,
-    resolve,
-    shipped_directory,
-)
+from mast_plugin.setting.configuration import evaluation_options, resolve
+from mast_plugin.setting.shipped import absolute_config_path, shipped_directory
 from mast_plugin.views.plan import parse_pair, parse_views
 
 SHIPPED = shipped_directory()

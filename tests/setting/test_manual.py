@@ -7,10 +7,10 @@ import yaml
 
 from mast_plugin.option import declared
 from mast_plugin.setting.composition import guarded
-from mast_plugin.setting.configuration import shipped_directory
 from mast_plugin.setting.evaluation_schema import Comparison, Evaluation
 from mast_plugin.setting.manual import page
 from mast_plugin.setting.pretraining_schema import Pretraining
+from mast_plugin.setting.shipped import shipped_directory
 
 KINDS = {"mast-pretrain": Pretraining, "mast-evaluate": Evaluation, "mast-compare": Comparison}
 

@@ -13,7 +13,7 @@ from mast_plugin.errors import ConfigurationError
 from mast_plugin.files.document import read_document
 from mast_plugin.registration import register_resolvers
 from mast_plugin.setting.composition import refuse_code
-from mast_plugin.setting.configuration import shipped_directory
+from mast_plugin.setting.shipped import shipped_directory
 
 TOUCH = "{_target_: os.system, command: touch witness}"
 

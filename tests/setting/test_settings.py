@@ -23,7 +23,8 @@ from mast_plugin.loading.data import training_loader, validation_loader
 from mast_plugin.loading.image import Reading, load_image
 from mast_plugin.pretraining import building, preparation
 from mast_plugin.running.run import Run, open_run
-from mast_plugin.setting.configuration import shipped_directory, with_scaled_rates
+from mast_plugin.setting.configuration import with_scaled_rates
+from mast_plugin.setting.shipped import shipped_directory
 
 DERIVED = {
     "init_from_sha256": "abc",
