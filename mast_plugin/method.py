@@ -18,7 +18,7 @@ from mast_plugin.core.options import MASTOptions, taken_over
 from mast_plugin.core.route import RoutePolicy
 from mast_plugin.errors import ConfigurationError
 from mast_plugin.host import load_host
-from mast_plugin.loading.data import normalisation
+from mast_plugin.loading.named import normalisation
 from mast_plugin.setting.backbone import fitted
 from mast_plugin.setting.configuration import plain
 from mast_plugin.setting.entry import started_by_ours

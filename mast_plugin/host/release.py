@@ -4,28 +4,24 @@ import importlib
 import warnings
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import pytorch_lightning as engine
 import torch
 from omegaconf import DictConfig
-from pl_bolts.optimizers.lr_scheduler import LinearWarmupCosineAnnealingLR
 from solo.methods import METHODS
-from solo.methods.base import BaseMethod, BaseMomentumMethod, static_lr
+from solo.methods.base import BaseMethod, BaseMomentumMethod
 from solo.methods.linear import LinearModel
 from solo.utils.checkpointer import Checkpointer as _Checkpointer
 from solo.utils.knn import WeightedKNNClassifier
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import MultiStepLR
 
-from mast_plugin.core.lars import LARS
 from mast_plugin.host import memory
 from mast_plugin.host.checkpoint import complete
 from mast_plugin.host.face import Transform
 from mast_plugin.host.momentum import complete_momentum_classifier
 from mast_plugin.host.neighbour import nearest
-from mast_plugin.host.quiet import quiet_host
+from mast_plugin.host.release_training import Clipping, Momentum, Schedule
 from mast_plugin.setting.configuration import plain
 
 __all__ = ["METHODS", "Checkpointer", "Method", "engine"]
@@ -35,100 +31,9 @@ with warnings.catch_warnings():
     importlib.import_module("distutils.util")  # which the release's DINO uses without importing it
 
 _PRECISION = {"32-true": 32, "16-mixed": 16, "bf16-mixed": "bf16", "64-true": 64}
-_OPTIMIZERS: Mapping[str, Any] = {
-    "sgd": torch.optim.SGD,
-    "lars": LARS,
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-}
 
 
-class _Schedule:
-    """Mixin that gives the release what ``cfg`` promises: schedules by step, LARS, weight decay.
-
-    The release counts its schedules in epochs, so that a run of few epochs would spend a whole one
-    of them at the warm-up's first rate. Its LARS scales gradients before they are there, and it
-    decays biases like everything else.
-    """
-
-    cfg: DictConfig
-
-    def configure_optimizers(self) -> Any:
-        groups = self.learnable_params  # type: ignore[attr-defined]
-        if self.cfg.optimizer.exclude_bias_n_norm_wd:
-            groups = _decay_apart(groups)
-        constant = [i for i, group in enumerate(groups) if group.get("static_lr")]
-        optimizer = _OPTIMIZERS[self.cfg.optimizer.name](
-            groups, lr=self.lr, weight_decay=self.weight_decay, **plain(self.cfg.optimizer.kwargs)
-        )
-        if self.scheduler == "none":
-            return optimizer
-        by_step = self.cfg.scheduler.interval == "step" and self.scheduler == "warmup_cosine"
-        schedule: Any
-        if self.scheduler == "step":
-            schedule = MultiStepLR(optimizer, list(self.lr_decay_steps))
-        else:
-            schedule = self._cosine(optimizer, by_step=by_step)
-        if constant:
-            rates = [self.lr] * len(constant)
-            schedule.get_lr = partial(static_lr, schedule.get_lr, constant, rates)
-        return [optimizer], [{"scheduler": schedule, "interval": "step" if by_step else "epoch"}]
-
-    def _cosine(self, optimizer: Any, *, by_step: bool) -> Any:
-        length, warmup = self.max_epochs, self.warmup_epochs
-        if by_step:
-            length = int(self.trainer.estimated_stepping_batches)  # type: ignore[attr-defined]
-            warmup = round(warmup * length / self.max_epochs)
-        with quiet_host():
-            return LinearWarmupCosineAnnealingLR(
-                optimizer,
-                warmup_epochs=warmup,
-                max_epochs=length,
-                warmup_start_lr=self.warmup_start_lr if self.warmup_epochs > 0 else self.lr,
-                eta_min=self.min_lr,
-            )
-
-    scheduler: str
-    lr_decay_steps: Sequence[int]
-    weight_decay: float
-    lr: float
-    min_lr: float
-    max_epochs: int
-    warmup_epochs: float
-    warmup_start_lr: float
-
-
-class _Momentum:
-    """Mixin for momentum methods, whose hook wants an argument that the engine no longer passes."""
-
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        super().on_train_batch_end(outputs, batch, batch_idx, 0)  # type: ignore[misc]
-
-
-class _Clipping:
-    """Mixin for DINO, whose own ``clip_gradients`` has the name of a hook that the engine calls."""
-
-    def clip_gradients(self, *given: Any, **of_engine: Any) -> None:
-        if of_engine:
-            hook: Any = engine.LightningModule.clip_gradients
-            hook(self, *given, **of_engine)
-        else:
-            super().clip_gradients(*given)  # type: ignore[misc]
-
-
-def _decay_apart(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Groups of which the parameters of one dimension are not decayed, as on the main branch."""
-    parted = []
-    for group in groups:
-        parameters = list(group["params"])
-        flat = [each for each in parameters if each.ndim <= 1]
-        parted.append({**group, "params": [each for each in parameters if each.ndim > 1]})
-        name = {"name": f"{group['name']}_no_decay"} if "name" in group else {}
-        parted.append({**group, **name, "params": flat, "weight_decay": 0.0})
-    return [group for group in parted if group["params"]]
-
-
-class Method(_Schedule, BaseMethod):  # type: ignore[misc]
+class Method(Schedule, BaseMethod):  # type: ignore[misc]
     """The release's base method, built from ``cfg`` and with ``forward`` as the only forward."""
 
     def __init__(self, cfg: DictConfig) -> None:
@@ -158,18 +63,18 @@ def build(cfg: DictConfig) -> Any:
     cls = METHODS[cfg.method]
     if issubclass(cls, Method):
         return cls(cfg)
-    mixins: tuple[type, ...] = (_Schedule,)
+    mixins: tuple[type, ...] = (Schedule,)
     options = {name: _defaults(cls)[name] for name in method_options(cfg.method)}
     options |= plain(cfg.method_kwargs)
     if issubclass(cls, BaseMomentumMethod):
-        mixins = (_Schedule, _Momentum)
+        mixins = (Schedule, Momentum)
         options |= {
             "base_tau_momentum": cfg.momentum.base_tau,
             "final_tau_momentum": cfg.momentum.final_tau,
             "momentum_classifier": cfg.momentum.classifier,
         }
     if cfg.method == "dino":
-        mixins = (*mixins, _Clipping)
+        mixins = (*mixins, Clipping)
     if cfg.method in memory.METHODS:
         mixins = (*mixins, memory.LateMemory)
     adapted = type(cls.__name__, (*mixins, cls), {})
@@ -276,7 +181,7 @@ def _base_arguments(cfg: DictConfig) -> dict[str, Any]:
         "max_epochs": cfg.max_epochs,
         "accumulate_grad_batches": cfg.accumulate_grad_batches,
         "optimizer": optimizer.name,
-        "lars": False,  # see _Schedule
+        "lars": False,  # see Schedule
         "exclude_bias_n_norm": False,
         "batch_size": optimizer.batch_size,
         "lr": optimizer.lr,

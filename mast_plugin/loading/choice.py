@@ -6,7 +6,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from mast_plugin.core.options import MASTOptions
-from mast_plugin.loading.data import normalisation
+from mast_plugin.loading.named import normalisation
 from mast_plugin.setting.configuration import plain
 from mast_plugin.views.plan import parse_pair, parse_views
 from mast_plugin.views.torchvision import CentredView, PlainViews, RoutedViews

@@ -8,7 +8,8 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from mast_plugin.errors import DataError
-from mast_plugin.loading.collection import contradictions, printable, read_collection
+from mast_plugin.loading.collection import printable, read_collection
+from mast_plugin.loading.contradiction import contradictions
 from mast_plugin.loading.image import AS_SHOWN, Reading, check_images, load_image
 
 

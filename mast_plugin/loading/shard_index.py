@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mast_plugin.errors import DataError
 from mast_plugin.files.document import first_line
-from mast_plugin.loading.collection import is_hidden
+from mast_plugin.loading.walk import is_hidden
 
 _VERSION = "v1.2"
 

@@ -10,7 +10,8 @@ from PIL import Image
 
 from mast_plugin.errors import DataError
 from mast_plugin.evaluation.labels.labelled_folder import read_labelled
-from mast_plugin.loading.collection import class_names, contradictions, read_collection
+from mast_plugin.loading.collection import class_names, read_collection
+from mast_plugin.loading.contradiction import contradictions
 from mast_plugin.loading.data import announce, training_images, training_loader, validation_loader
 from mast_plugin.loading.image import SUFFIXES
 from mast_plugin.setting.configuration import resolve

@@ -8,13 +8,13 @@ from torchvision.datasets import ImageFolder
 from mast_plugin.errors import ConfigurationError, DataError
 from mast_plugin.loading.choice import chosen_views
 from mast_plugin.loading.data import (
-    normalisation,
     num_classes,
     training_images,
     training_loader,
     validation_loader,
 )
 from mast_plugin.loading.image import check_images
+from mast_plugin.loading.named import normalisation
 from mast_plugin.setting.configuration import resolve
 from mast_plugin.views.torchvision import CentredView
 

@@ -13,7 +13,7 @@ from mast_plugin.comparison.variant import Variant
 from mast_plugin.comparison.variant import composed as compose_variant
 from mast_plugin.core.options import MASTOptions
 from mast_plugin.errors import ConfigurationError
-from mast_plugin.loading.data import normalisation
+from mast_plugin.loading.named import normalisation
 from mast_plugin.registration import register_resolvers
 from mast_plugin.setting.configuration import evaluation_options, resolve
 from mast_plugin.setting.shipped import absolute_config_path, shipped_directory

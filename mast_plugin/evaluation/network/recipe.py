@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from mast_plugin.check import LOADING_OPTIONS
 from mast_plugin.errors import ConfigurationError
 from mast_plugin.files.document import first_line, read_document
-from mast_plugin.loading.data import normalisation
+from mast_plugin.loading.named import normalisation
 from mast_plugin.option import defaults
 from mast_plugin.setting.backbone import stem_of_dataset
 from mast_plugin.setting.configuration import plain
