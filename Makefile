@@ -1,7 +1,7 @@
 # make demo    sets up .venv and pretrains MAST on the embedded dataset
 # make compare sets up .venv and compares MAST with SimCLR and VICReg on the embedded dataset
 # make test    sets up .venv and runs the tests
-# make quick   the tests that neither train nor start processes: a minute
+# make quick   the tests that neither train, compile nor start processes
 # make lint    formatting, lint, types and which room may import from which
 # make options writes the shipped files that list every option, from their declarations
 # make architecture  writes the rooms and the augmentation types into their pages in docs/
