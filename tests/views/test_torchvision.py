@@ -254,7 +254,7 @@ def test_images_that_are_not_rgb_are_refused(views, mode):
 def test_views_print_what_they_do():
     spec = ViewSpec(plan_of(always("shear"), always("horizontal_flip")), 2)
     steps = "32 px: horizontal_flip(prob=1) -> shear(prob=1, max_angle_deg=10)"
-    policy = "RoutePolicy(full_prob=1.0, active_prob=0.0)"
+    policy = "RoutePolicy(full_prob=1.0, active_prob=0.0, scheme='independent')"
     assert repr(RoutedViews(spec.plan, FULL)) == f"RoutedViews({policy}, {steps})"
     assert repr(PlainViews([spec])) == f"PlainViews(2 x [{steps}])"
     assert repr(CentredView(16)) == "CentredView(16 px)"
