@@ -6,9 +6,7 @@ from typing import Any
 Options = dict[str, Any]
 
 
-def choose(
-    grid: Mapping[str, Sequence[Any]], score: Callable[[Options], float]
-) -> tuple[Options, list[dict[str, Any]]]:
+def choose(grid: Mapping[str, Sequence[Any]], score: Callable[[Options], float]) -> Options:
     """Vary one option after the other, and keep the best value of each.
 
     Args:
@@ -17,15 +15,10 @@ def choose(
             asked once for every value, with what was chosen before.
 
     Returns:
-        The best value of every option, the first of equally good ones; and what was tried.
+        The best value of every option, the first of equally good ones.
     """
     chosen: Options = {}
-    tried: list[dict[str, Any]] = []
     for option, values in grid.items():
         scores = [score({**chosen, option: value}) for value in values]
-        tried += [
-            {"option": option, "value": value, "validation": None if found < 0 else found}
-            for value, found in zip(values, scores, strict=True)
-        ]
         chosen[option] = values[max(range(len(values)), key=scores.__getitem__)]
-    return chosen, tried
+    return chosen

@@ -58,7 +58,10 @@ def compared(result: Result, runs: list[Result], measure: str) -> list[str]:
     best = statistic.best_baseline(methods, result["baselines"])
     ranks = statistic.mean_ranks(methods)
     names = ["method", "seeds", "mean over sets", "mean rank"]
-    lines = [f"{measure}, top-1 in %\n", *head([*names, f"minus {best}", "sets won, p"])]
+    lines = [
+        f"{measure}, top-1 in %\n",
+        *head([*names, f"minus {best or 'the best baseline'}", "sets won, p"]),
+    ]
     for name, found in methods.items():
         cells = [name, str(len(found)), cell(statistic.mean_over_sets(found))]
         cells += [cell(ranks[name], decimals=2) if name in ranks else ""]
