@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mast_plugin.comparison.cell import Cell
-
 from benchmarks.transfer import measure, record
 from benchmarks.transfer.choice import Options, choose
 from benchmarks.transfer.stage import Stage
+from mast_plugin.comparison.trial import Trial
 from mast_plugin.comparison.variant import Variant
 from mast_plugin.errors import DivergenceError
 
@@ -78,14 +77,14 @@ class Campaign:
         if self.stage.options.get("search"):
             self._search()
             return
-        cells = {
-            (method, seed): self.stage.cell(self.stage.variant(method), seed)
+        trials = {
+            (method, seed): self.stage.trial(self.stage.variant(method), seed)
             for seed in self.stage.seeds
             for method in self.stage.methods
         }
-        for number, cell in enumerate(cells.values(), 1):
-            ended = self._finish(cell, f"run {number} of {len(cells)}")
-            self._write(cell, self._scores(cell) if ended else {})
+        for number, trial in enumerate(trials.values(), 1):
+            ended = self._finish(trial, f"run {number} of {len(trials)}")
+            self._write(trial, self._scores(trial) if ended else {})
 
     def _search(self) -> None:
         """Choose the options of every method, with the first seed."""
@@ -93,54 +92,54 @@ class Campaign:
         for method in self.stage.methods:
 
             def score(tried: Options, method: str = method) -> float:
-                cell = self.stage.cell(self.stage.variant(method, tried), seed)
+                trial = self.stage.trial(self.stage.variant(method, tried), seed)
                 found = -math.inf
-                if self._finish(cell, ", ".join(f"{key} {each}" for key, each in tried.items())):
-                    found = measure.validation_score(cell, self._own)
-                self._write(cell, {"validation": found} if found >= 0 else {})
+                if self._finish(trial, ", ".join(f"{key} {each}" for key, each in tried.items())):
+                    found = measure.validation_score(trial, self._own)
+                self._write(trial, {"validation": found} if found >= 0 else {})
                 return found
 
             self._chosen[method] = choose(grids[method], score)
             self._write()
             print(f"{method}: {self._chosen[method]}", flush=True)
 
-    def _finish(self, cell: Cell, note: str) -> bool:
+    def _finish(self, trial: Trial, note: str) -> bool:
         """Pretrain what is left of a run; whether it ended well."""
-        if not cell.is_finished:
+        if not trial.is_finished:
             self.budget.check()
         try:
-            cell.pretrain(note)
+            trial.pretrain(note)
         except DivergenceError as error:
             print(error, flush=True)
             return False
         return True
 
-    def _scores(self, cell: Cell) -> dict[str, Any]:
+    def _scores(self, trial: Trial) -> dict[str, Any]:
         """What a finished run is worth on every set, and on its own."""
         stage = self.stage
         shares = stage.study["label_shares"]
-        print(f"scoring {cell.label}", flush=True)
+        print(f"scoring {trial.label}", flush=True)
         found: dict[str, Any] = {
-            "own": measure.own_scores(cell, self._own, stage.protocols, shares),
-            "validation": measure.validation_score(cell, self._own, measure.OWN, stage.protocols),
-            "sets": self._of_sets(cell),
+            "own": measure.own_scores(trial, self._own, stage.protocols, shares),
+            "validation": measure.validation_score(trial, self._own, measure.OWN, stage.protocols),
+            "sets": self._of_sets(trial),
         }
         if "keep_every" in stage.options:
             found["epochs"] = {
                 epoch: {
                     "own": measure.set_scores(
-                        cell, self._own, measure.OWN, stage.protocols, checkpoint
+                        trial, self._own, measure.OWN, stage.protocols, checkpoint
                     ),
-                    "sets": self._of_sets(cell, checkpoint),
+                    "sets": self._of_sets(trial, checkpoint),
                 }
-                for epoch, checkpoint in _checkpoints(cell.folder).items()
+                for epoch, checkpoint in _checkpoints(trial.folder).items()
             }
         return found
 
-    def _of_sets(self, cell: Cell, checkpoint: Path | None = None) -> dict[str, measure.Scores]:
+    def _of_sets(self, trial: Trial, checkpoint: Path | None = None) -> dict[str, measure.Scores]:
         protocols = self.stage.protocols
         return {
-            name: measure.set_scores(cell, images, name, protocols, checkpoint)
+            name: measure.set_scores(trial, images, name, protocols, checkpoint)
             for name, images in self._images.items()
         }
 
@@ -160,17 +159,17 @@ class Campaign:
             "protocols": stage.protocols,
         }
 
-    def _write(self, cell: Cell | None = None, found: Mapping[str, Any] | None = None) -> None:
+    def _write(self, trial: Trial | None = None, found: Mapping[str, Any] | None = None) -> None:
         """Write the record, with a run that has been scored, or has diverged."""
         content: dict[str, Any] = {"stage": self.stage.name, "configuration": self._configuration}
         content["baselines"] = self.stage.study["baselines"]
-        if cell is not None:
-            row = {"method": cell.variant.name, "seed": cell.seed}
-            row |= {"options": self._own_options(cell.variant)}
-            row |= {"minutes": round(cell.cost.get("seconds", 0.0) / 60, 1)}
+        if trial is not None:
+            row = {"method": trial.variant.name, "seed": trial.seed}
+            row |= {"options": self._own_options(trial.variant)}
+            row |= {"minutes": round(trial.cost.get("seconds", 0.0) / 60, 1)}
             row |= found or {"diverged": True}
             self._rows[self._key(row)] = row
-            content |= measure.scored_with(cell)
+            content |= measure.scored_with(trial)
         else:
             content |= {
                 key: value

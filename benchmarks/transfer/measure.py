@@ -7,12 +7,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from mast_plugin.comparison.cell import Cell
-from mast_plugin.evaluation.protocols.protocol import Subject, definitions
-
+from mast_plugin.comparison.trial import Trial
 from mast_plugin.evaluation.labels.labelled_folder import read_labelled
 from mast_plugin.evaluation.measurement import Measurement, read
 from mast_plugin.evaluation.protocols.fewshot import few_shot_measurements
+from mast_plugin.evaluation.protocols.registry import Context, definitions
 from mast_plugin.files.storage import write_whole
 from mast_plugin.running.run import write_json
 
@@ -48,39 +47,39 @@ def usable(folder: Path, work: Path) -> Path:
 
 
 def set_scores(
-    cell: Cell, images: Path, name: str, protocols: Sequence[str], checkpoint: Path | None = None
+    trial: Trial, images: Path, name: str, protocols: Sequence[str], checkpoint: Path | None = None
 ) -> Scores:
     """Accuracies on a set.
 
     Args:
-        cell: a finished run.
+        trial: a finished run.
         images: the set, see :func:`usable`.
         name: of the folder that keeps the numbers, beside the run.
         protocols: of ``main_evaluate.py``.
         checkpoint: of an epoch; by default the last.
     """
-    folder = place(cell, name, checkpoint)
+    folder = place(trial, name, checkpoint)
     return top1(
-        _kept(folder, protocols) or _evaluated(cell, images, folder, protocols, checkpoint)[0]
+        _kept(folder, protocols) or _evaluated(trial, images, folder, protocols, checkpoint)[0]
     )
 
 
 def own_scores(
-    cell: Cell, images: Path, protocols: Sequence[str], shares: Mapping[str, float]
+    trial: Trial, images: Path, protocols: Sequence[str], shares: Mapping[str, float]
 ) -> Scores:
     """Accuracies on the pretraining set, all labels and a share of them.
 
     Args:
-        cell: a finished run.
+        trial: a finished run.
         images: the pretraining set.
         protocols: of ``main_evaluate.py``.
         shares: name to share of the labels, in (0, 1].
     """
-    folder = place(cell, OWN)
+    folder = place(trial, OWN)
     kept, few = _kept(folder, protocols), folder / "shares.json"
     if kept is None or not few.is_file():
-        kept, subject = _evaluated(cell, images, folder, protocols)
-        write_json(few, _of_shares(subject, shares))
+        kept, context = _evaluated(trial, images, folder, protocols)
+        write_json(few, _of_shares(context, shares))
     scores = top1(kept)
     for task, found in json.loads(few.read_text(encoding="utf-8")).items():
         scores[task] |= found
@@ -88,18 +87,18 @@ def own_scores(
 
 
 def validation_score(
-    cell: Cell, images: Path, name: str = "validation", protocols: Sequence[str] = ("knn",)
+    trial: Trial, images: Path, name: str = "validation", protocols: Sequence[str] = ("knn",)
 ) -> float:
     """The k-NN's accuracy in % on a fifth of the training images, mean over tasks.
 
     Args:
-        cell: a finished run.
+        trial: a finished run.
         images: the pretraining set; its test images are scored by the way and not looked at.
         name: of the folder that keeps the numbers.
         protocols: what is measured there; the k-NN is among it.
     """
-    folder = place(cell, name)
-    rows = _kept(folder, protocols) or _evaluated(cell, images, folder, protocols)[0]
+    folder = place(trial, name)
+    rows = _kept(folder, protocols) or _evaluated(trial, images, folder, protocols)[0]
     found = [
         row.chosen["validation_top1"]
         for row in rows
@@ -108,15 +107,15 @@ def validation_score(
     return round(fmean(found), 2)
 
 
-def place(cell: Cell, name: str, checkpoint: Path | None = None) -> Path:
+def place(trial: Trial, name: str, checkpoint: Path | None = None) -> Path:
     """The folder that keeps what was measured of a run on a set."""
-    return cell.folder / "transfer" / (checkpoint.stem if checkpoint else "") / name
+    return trial.folder / "transfer" / (checkpoint.stem if checkpoint else "") / name
 
 
-def scored_with(cell: Cell) -> dict[str, Any]:
+def scored_with(trial: Trial) -> dict[str, Any]:
     """Versions and hardware of what was measured on the pretraining set."""
     for name in (OWN, "validation"):
-        if (file := place(cell, name) / "evaluation.json").is_file():
+        if (file := place(trial, name) / "evaluation.json").is_file():
             header, _ = read(file)
             return {key: header[key] for key in ("versions", "hardware")}
     return {}
@@ -136,10 +135,10 @@ def labels_per_class(labels: int, classes: int, share: float) -> int:
     return max(1, round(share * labels / classes))
 
 
-def _of_shares(subject: Subject, shares: Mapping[str, float]) -> Scores:
+def _of_shares(context: Context, shares: Mapping[str, float]) -> Scores:
     found: Scores = {}
-    for task in subject.table.tasks:
-        train, test = task.of_train(subject.train), task.of_val(subject.test)
+    for task in context.table.tasks:
+        train, test = task.of_train(context.train), task.of_val(context.test)
         counts = {
             name: labels_per_class(len(task.train), len(task.classes), share)
             for name, share in shares.items()
@@ -163,12 +162,12 @@ def _kept(folder: Path, protocols: Sequence[str]) -> list[Measurement] | None:
 
 
 def _evaluated(
-    cell: Cell,
+    trial: Trial,
     images: Path,
     folder: Path,
     protocols: Sequence[str],
     checkpoint: Path | None = None,
-) -> tuple[list[Measurement], Subject]:
+) -> tuple[list[Measurement], Context]:
     options = {
         "protocols": list(protocols),
         "subspaces": [],
@@ -179,9 +178,9 @@ def _evaluated(
     }
     if checkpoint:
         options["checkpoint"] = str(checkpoint)
-    evaluated = cell.evaluate(options)
-    assert evaluated.subject is not None
-    return list(evaluated.rows), evaluated.subject
+    evaluated = trial.evaluate(options)
+    assert evaluated.context is not None
+    return list(evaluated.rows), evaluated.context
 
 
 def check_sets(folders: Sequence[Path]) -> None:

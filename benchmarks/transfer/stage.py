@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mast_plugin.comparison.cell import Cell
 from omegaconf import OmegaConf
 
+from mast_plugin.comparison.trial import Trial
 from mast_plugin.comparison.variant import Variant
 from mast_plugin.errors import ConfigurationError
 from mast_plugin.setting.configuration import plain
@@ -94,15 +94,15 @@ class Stage:
         overrides = {**self.shared, **fixed, **(tried or {}), **self.given}
         return Variant(method, entry["recipe"], overrides)
 
-    def cell(self, variant: Variant, seed: int) -> Cell:
+    def trial(self, variant: Variant, seed: int) -> Trial:
         """The run of a variant with a seed."""
         recipes = (HERE.parent / self.study["recipes"]).absolute()
-        cell = Cell.plan(variant, seed, recipes, self.work)
+        trial = Trial.plan(variant, seed, recipes, self.work)
         every = self.options.get("keep_every")
         if every is None:
-            return cell
+            return trial
         kept = {"checkpoint.keep_prev": True, "checkpoint.frequency": every}
-        return replace(cell, variant=cell.variant.changed(kept))
+        return replace(trial, variant=trial.variant.changed(kept))
 
     def _chosen(self, method: str) -> Options:
         search = self.options.get("chosen")

@@ -41,7 +41,7 @@ class FakeCell:
 def made(monkeypatch, tmp_path):
     """Make a campaign of a stage, whose runs take no time."""
     done = set()
-    monkeypatch.setattr(Stage, "cell", lambda _, variant, seed: FakeCell(variant, seed, done=done))
+    monkeypatch.setattr(Stage, "trial", lambda _, variant, seed: FakeCell(variant, seed, done=done))
     monkeypatch.setattr(measure, "check_sets", lambda _: None)
     monkeypatch.setattr(measure, "scored_with", lambda _: {"versions": {"torch": "x"}})
     monkeypatch.setattr(measure, "own_scores", lambda *_: {"class": {"linear": 1.0}})
@@ -50,7 +50,7 @@ def made(monkeypatch, tmp_path):
     monkeypatch.setattr(
         measure,
         "validation_score",
-        lambda cell, *_: rates.get(cell.variant.overrides.get("optimizer.lr"), 20.0),
+        lambda trial, *_: rates.get(trial.variant.overrides.get("optimizer.lr"), 20.0),
     )
 
     def make(name, methods, seeds=(0,), budget=None, **given):
