@@ -114,18 +114,7 @@ def test_training_step_is_the_loss_of_the_outputs_with_the_options(built, batch)
         predicted=model.head.predicted_difference(z1, z2, batch[1].route),
         difference=batch[1].difference,
         difference_types=model.head.difference_types,
-        options=LossOptions(
-            invariance_weight=o.invariance_weight,
-            variance_weight=o.variance_weight,
-            covariance_weight=o.covariance_weight,
-            capacity_weight=o.capacity_weight,
-            uncertainty_weight=o.uncertainty_weight,
-            equivariance_weight=o.equivariance_weight,
-            subspace_share=o.subspace_share,
-            regulariser_mix=o.regulariser_mix,
-            min_pair_weight=o.min_pair_weight,
-            max_pair_weight=o.max_pair_weight,
-        ),
+        options=LossOptions(**{each.name: getattr(o, each.name) for each in fields(LossOptions)}),
     )
     torch.testing.assert_close(loss, expected.loss + logged["train_class_loss"])
     for name in TERMS:
