@@ -257,6 +257,7 @@ def test_a_head_that_reads_its_embedding_has_no_predictor():
     assert head.predictor is None  # nothing to predict
 
 
+@pytest.mark.slow
 def test_the_predictor_learns_what_differs():
     """The second feature differs by exactly what type 0 did."""
     torch.manual_seed(0)

@@ -18,6 +18,8 @@ from mast_plugin.loading.named import normalisation
 from mast_plugin.setting.configuration import resolve
 from mast_plugin.views.torchvision import CentredView
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
@@ -74,7 +76,6 @@ SPLITS = {
 
 
 @pytest.mark.parametrize("dataset", SPLITS)
-@pytest.mark.slow
 def test_a_known_dataset_is_validated_on_the_images_that_nothing_is_trained_on(
     dataset, small, folder, monkeypatch
 ):

@@ -87,6 +87,7 @@ def test_the_number_of_workers_changes_nothing(loader):
     assert all(are_equal(epoch(workers, number), expected[number]) for number in (0, 1))
 
 
+@pytest.mark.slow
 def test_an_epoch_that_is_left_early_does_not_leak_into_the_next(loader):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -95,6 +96,7 @@ def test_an_epoch_that_is_left_early_does_not_leak_into_the_next(loader):
     assert are_equal(epoch(workers, 1), epoch(loader(), 1))
 
 
+@pytest.mark.slow
 def test_nothing_is_loaded_before_the_epoch_is_known(loader):
     """Lightning 2 makes a resumed run's first iterator before it says which epoch it is for."""
     with warnings.catch_warnings():
@@ -121,6 +123,7 @@ def test_processes_share_the_images_out(loader):
     assert indices[0] | indices[1] == set(range(24))
 
 
+@pytest.mark.slow
 def test_the_seed_decides_the_order_and_each_images_views(loader):
     one, other = loader(), loader("seed=6")
     assert indices(epoch(one, 0)) != indices(epoch(other, 0))

@@ -103,6 +103,7 @@ def test_no_label_is_cut_off(name, count, monkeypatch):
         assert inside, f"{text.get_text()!r} reaches beyond the picture"
 
 
+@pytest.mark.slow
 def test_files_repeat_and_settings_are_left_alone(tmp_path):
     before = dict(matplotlib.rcParams)
     saved = [save(FIGURES["parts"](5), tmp_path / name, "picture") for name in ("one", "two")]

@@ -82,7 +82,8 @@ def test_numbers_that_never_vary_are_left_out():
     )
 
 
-def test_the_change_is_the_first_views_numbers_minus_the_seconds_in_units_of_their_spread():
+@pytest.mark.slow
+def test_the_difference_is_the_first_views_numbers_minus_the_seconds_in_units_of_their_spread():
     others = [Augmentation(name, 0.5) for name in NAMES[1:] if name != "hue"]
     plan = plan_of(always("crop"), always("hue", max_shift_turns=0.5), *others)
     difference, rng = PairDifference(plan), random.Random(5)
