@@ -61,7 +61,8 @@ def compare(cfg: DictConfig) -> Compared:
     """Pretrain what is missing, evaluate everything, and write the comparison.
 
     Args:
-        cfg: the keys of ``scripts/evaluate/compare.yaml``; it is left as it is.
+        cfg: the keys of ``scripts/evaluate/compare.yaml``; it is left as it is. ``report`` is for
+            :func:`mast_plugin.compare.compare_and_report`, nothing is drawn here.
 
     Raises:
         MASTError: anything that keeps a run from starting, before the first of them does; or a run

@@ -49,7 +49,8 @@ def evaluate(cfg: DictConfig) -> Evaluated:
     """Evaluate a checkpoint as a configuration says; what was measured before is read again.
 
     Args:
-        cfg: the keys of ``scripts/evaluate/evaluate.yaml``; it is left as it is.
+        cfg: the keys of ``scripts/evaluate/evaluate.yaml``; it is left as it is. ``report`` is for
+            :func:`mast_plugin.evaluate.evaluate_and_report`, nothing is drawn here.
 
     Raises:
         MASTError: anything that keeps the evaluation from starting, before it takes any time.
