@@ -1,8 +1,9 @@
 """MAST, Masked Augmentation Subspace Training, for solo-learn.
 
-The head, the loss and the routes need nothing but torch; :func:`register` adds the method ``mast``
-to the installed solo-learn. Names are imported when they are first used, so that a Hydra program
-that merely has this package installed does not pay for torch.
+The head, the loss and the routes need nothing but torch; :func:`load_backbone` and :func:`embed`
+put a pretrained network to use; :func:`register` adds the method ``mast`` to the installed
+solo-learn. Names are imported when they are first used, so that a Hydra program that merely has
+this package installed does not pay for torch.
 """
 
 from importlib import import_module
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from mast_plugin.core.loss import MASTTerms, mast_loss, pair_weights
     from mast_plugin.core.options import LossOptions
     from mast_plugin.core.route import RoutePolicy
+    from mast_plugin.deployment.embedding import embed
+    from mast_plugin.deployment.opening import load_backbone
     from mast_plugin.registration import register
 
 __version__ = "0.1.0"
@@ -21,6 +24,8 @@ __all__ = [
     "MASTTerms",
     "RoutePolicy",
     "SubspaceHead",
+    "embed",
+    "load_backbone",
     "mast_loss",
     "pair_weights",
     "register",
@@ -31,6 +36,8 @@ _HOMES = {
     "MASTTerms": "core.loss",
     "RoutePolicy": "core.route",
     "SubspaceHead": "core.head",
+    "embed": "deployment.embedding",
+    "load_backbone": "deployment.opening",
     "mast_loss": "core.loss",
     "pair_weights": "core.loss",
     "register": "registration",
