@@ -193,6 +193,7 @@ class DatasetImages:
 
 def _parts(item: Any) -> tuple[Any, Label]:
     """Image and label of a dataset's item."""
+    label: Any
     if isinstance(item, Mapping):
         image = next((item[key] for key in _IMAGE_KEYS if key in item), None)
         label = next((item[key] for key in _LABEL_KEYS if key in item), None)
