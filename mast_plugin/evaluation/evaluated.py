@@ -185,18 +185,8 @@ def _dataset(cfg: DictConfig, network: "Network") -> Path:
 
 def _statistics(cfg: DictConfig, network: "Network") -> Any:
     from mast_plugin.evaluation.features.view import ViewStatistics
-    from mast_plugin.loading.image import Reading
-    from mast_plugin.views.plan import IMAGENET_MEAN, IMAGENET_STD
 
-    view, data = cfg.view, (network.cfg or {}).get("data")
-    stored = data if isinstance(data, Mapping) else {}
-    given = {key: view[key] for key in ("exif_orientation", "bit_depth") if view[key] is not None}
-    return ViewStatistics(
-        view.crop_size or network.crop_size or 224,
-        tuple(view.mean or network.mean or IMAGENET_MEAN),
-        tuple(view.std or network.std or IMAGENET_STD),
-        Reading.of({**stored, **given}),
-    )
+    return ViewStatistics.of(network, plain(cfg.view))
 
 
 def _device(name: str) -> str:

@@ -1,14 +1,16 @@
 """The views of evaluation: centred for measuring, cropped and mirrored for training on labels."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from mast_plugin.evaluation.features.extraction import ImageFiles, View
+from mast_plugin.evaluation.network.opening import Network
 from mast_plugin.loading.image import AS_SHOWN, Reading
 from mast_plugin.views.augmentation import Augmentation
 from mast_plugin.views.plan import IMAGENET_MEAN, IMAGENET_STD, Plan, ViewSpec
@@ -30,6 +32,28 @@ class ViewStatistics:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     reading: Reading = AS_SHOWN
+
+    @classmethod
+    def of(cls, network: Network, given: Mapping[str, Any]) -> "ViewStatistics":
+        """The network's own; of bare weights, 224 px and ImageNet's statistics.
+
+        Args:
+            network: opened from a checkpoint.
+            given: what goes before that, by the names of an evaluation's section ``view``; ``None``
+                is not given.
+
+        Raises:
+            ConfigurationError: an orientation or a depth that cannot be.
+        """
+        given = {key: value for key, value in given.items() if value is not None}
+        data = (network.cfg or {}).get("data")
+        stored = data if isinstance(data, Mapping) else {}
+        return cls(
+            given.get("crop_size") or network.crop_size or 224,
+            tuple(given.get("mean") or network.mean or IMAGENET_MEAN),
+            tuple(given.get("std") or network.std or IMAGENET_STD),
+            Reading.of({**stored, **given}),
+        )
 
     def centred(self) -> CentredView:
         """The view of evaluation."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mast_plugin.errors import ConfigurationError, HostError
+from mast_plugin.evaluation.network.plain import set_cifar_stem
 from mast_plugin.files.document import first_line
 
 State = Mapping[str, Tensor]
@@ -100,10 +101,7 @@ def adapt_stem(network: nn.Module, state: State) -> None:
     if not isinstance(stem, nn.Conv2d) or weight is None or weight.ndim != 4:
         return
     if tuple(weight.shape[2:]) == (3, 3) and stem.kernel_size == (7, 7):
-        network.conv1 = nn.Conv2d(
-            weight.shape[1], weight.shape[0], kernel_size=3, stride=1, padding=2, bias=False
-        )
-        network.maxpool = nn.Identity()
+        set_cifar_stem(network, weight.shape[0], weight.shape[1])
 
 
 Built = tuple[nn.Module, tuple[str, ...]]

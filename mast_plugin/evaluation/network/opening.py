@@ -22,11 +22,14 @@ from mast_plugin.evaluation.network.architecture import (
     bare_network,
     host_backbone,
     load_exactly,
+    misfit,
 )
+from mast_plugin.evaluation.network.plain import plain_backbone, plain_head
 from mast_plugin.evaluation.network.recipe import complete, stored_configuration, view_plan
 from mast_plugin.evaluation.network.weight_file import WeightFile, read_weights
 from mast_plugin.host.memory import late
 from mast_plugin.setting.backbone import stem_of_weights
+from mast_plugin.setting.configuration import plain
 from mast_plugin.views.plan import Plan
 
 Statistics = tuple[float, float, float]
@@ -94,6 +97,7 @@ def open_network(
     backbone_name: str | None = None,
     backbone_kwargs: Mapping[str, Any] | None = None,
     config: Path | None = None,
+    host: bool = True,
 ) -> Network:
     """Open a checkpoint; the global random state is left alone.
 
@@ -105,6 +109,8 @@ def open_network(
         backbone_kwargs: passed to the backbone's builder, with ``backbone_name`` only.
         config: the run's configuration (.json or .yaml); by default ``args.json`` beside the
             checkpoint, then what the checkpoint itself holds.
+        host: build the whole method by solo-learn. Otherwise what torchvision and timm can build is
+            had without it: the backbone and, of MAST, the head; ``model`` is then ``None``.
 
     Raises:
         ConfigurationError: the file cannot be read, is no checkpoint, does not say which network it
@@ -132,7 +138,28 @@ def open_network(
         name, kwargs = str(cfg.backbone.name), dict(cfg.backbone.kwargs)
         return _of_backbone(weights, weights.state, name, kwargs, stored, cfg)
     with torch.random.fork_rng(devices=[]):
-        return _of_method(weights, stored, cfg)
+        network = None if host else _without_host(weights, stored, cfg)
+        return network or _of_method(weights, stored, cfg)
+
+
+def _without_host(weights: WeightFile, stored: dict[str, Any], cfg: DictConfig) -> Network | None:
+    """Backbone and, of MAST, the head; ``None`` where it takes the host to build them."""
+    with _clear_failure(weights.path):
+        name, kwargs, stem = cfg.backbone.name, plain(cfg.backbone.kwargs), cfg.backbone.stem
+        backbone = plain_backbone(name, kwargs, stem, cfg.method)
+    state = bare_backbone(weights.state)
+    if backbone is None or misfit(backbone, state):
+        return None
+    backbone.load_state_dict(state, strict=True)
+    known: dict[str, Any] = {}
+    if cfg.method == "mast":
+        head, plan = plain_head(weights.state), _plan(cfg)
+        if head is None or plan is None or len(plan.types) != len(head.masks):
+            return None
+        known = {"projector": head, "masks": head.masks.detach()}
+        known["log_variance"] = None if head.uncertainty is None else head.log_variance
+    dropped = () if known else tuple(key for key in weights.state if not _is_backbone(key))
+    return _network(weights, backbone, stored, cfg, dropped=dropped, **known)
 
 
 def _of_method(weights: WeightFile, stored: dict[str, Any], cfg: DictConfig) -> Network:
