@@ -92,7 +92,11 @@ def load_model(
     path, given = Path(checkpoint), {"crop_size": size, "mean": mean, "std": std}
     if (noted := metadata(path)) is not None:
         model, transform = read(path, noted)
-        changed = {"size": size, "mean": mean and tuple(mean), "std": std and tuple(std)}
+        changed: dict[str, Any] = {
+            "size": size,
+            "mean": mean and tuple(mean),
+            "std": std and tuple(std),
+        }
         return model, replace(transform, **{k: v for k, v in changed.items() if v is not None})
     network = open_network(path, config=None if config is None else Path(config), host=False)
     if network.projector is None and network.method != "mast":
