@@ -111,7 +111,7 @@ def test_views_without_bounds_are_refused(block, sentence, tmp_path, monkeypatch
 
 
 def test_a_projector_without_bounds_is_refused():
-    with refused("proj_hidden_dim is 1000000; it must be at least 1 and at most 65536"):
+    with refused("proj_hidden_dim is 1000000; it must be a whole number in .1, 65536."):
         planned_run(recipe(method_kwargs__proj_hidden_dim=10**6))
 
 
