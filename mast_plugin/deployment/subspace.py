@@ -201,7 +201,9 @@ def read(path: Path, noted: Mapping[str, str]) -> tuple[SubspaceFeatures, ImageT
     try:
         types, given = json.loads(noted["types"]), json.loads(noted["transform"])
         known = {each.name for each in fields(ImageTransform) if each.init}
-        view = {key: tuple(v) if isinstance(v, list) else v for key, v in given.items()}
+        view: dict[str, Any] = {
+            key: tuple(v) if isinstance(v, list) else v for key, v in given.items()
+        }
         transform = ImageTransform(**{key: view[key] for key in known})
         made_as = BackboneName(**json.loads(noted["backbone"]))
         masks = state["masks"] if types else None
@@ -222,12 +224,12 @@ def _projector(state: Mapping[str, Tensor]) -> nn.Sequential:
     for name, value in state.items():
         first, _, rest = name.partition(".")
         if first == "projector":
-            number, _, leaf = rest.partition(".")
-            parts.setdefault(int(number), {})[leaf] = value
+            layer, _, leaf = rest.partition(".")
+            parts.setdefault(int(layer), {})[leaf] = value
     layers: list[nn.Module] = []
     for number in range(1 + min(max(parts), 3 * len(parts))):
-        own = parts.get(number)
-        if own is None:
+        own = parts.get(number, {})
+        if not own:
             layers.append(nn.ReLU())
         elif "running_mean" in own:
             layers.append(nn.BatchNorm1d(len(own["running_mean"]), affine="weight" in own))
