@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,26 +80,10 @@ def embed_to_file(cfg: DictConfig) -> Written:
 
 def checked(cfg: DictConfig) -> dict[str, Any]:
     """Every option, refused where it is unknown, or where two contradict each other."""
+    from mast_plugin.deployment.representation import with_representation
     from mast_plugin.deployment.table import check_format, files_of
 
-    options = evaluation_options(cfg, "embed")
-    for key in ("invariant_to", "free_of"):
-        options[key] = [options[key]] if isinstance(options[key], str) else options[key]
-    chosen = next((key for key in ("invariant_to", "free_of") if options[key]), None)
-    wanted = options["representation"] or ("subspace" if chosen else "backbone")
-    options["representation"] = wanted
-    if chosen and wanted != "subspace":
-        raise ConfigurationError(
-            f"{chosen} chooses a subspace, and representation={wanted} is none: leave one out"
-        )
-    if wanted == "subspace" and not chosen:
-        raise ConfigurationError(
-            "representation=subspace does not say which: give invariant_to=[...] or free_of=[...]"
-        )
-    if wanted != "backbone" and options["backbone"]["name"] is not None:
-        raise ConfigurationError(
-            f"backbone.name loads a backbone alone, which has no {wanted}: leave one out"
-        )
+    options = with_representation(evaluation_options(cfg, "embed"))
     output = Path(options["output"])
     check_format(output)
     there = next((path for path in files_of(output) if path.exists()), None)
@@ -111,25 +95,10 @@ def checked(cfg: DictConfig) -> dict[str, Any]:
 
 def _embedder(options: dict[str, Any]) -> "tuple[Embedder, ImageTransform]":
     from mast_plugin.deployment.embedding import Embedder, view_of
-    from mast_plugin.deployment.opening import load_backbone, load_model
+    from mast_plugin.deployment.representation import load_representation
     from mast_plugin.evaluation.device import chosen_device
 
-    view, bare = options["view"], options["backbone"]
-    given = {"size": view["crop_size"], "mean": view["mean"], "std": view["std"]}
-    given["config"] = options["config"]
-    chosen: dict[str, Any] = {}
-    model: Any
-    if options["representation"] == "backbone":
-        model, transform = load_backbone(
-            options["checkpoint"], name=bare["name"], kwargs=bare["kwargs"], **given
-        )
-    else:
-        model, transform = load_model(options["checkpoint"], **given)
-        if options["representation"] == "subspace":
-            chosen = {key: options[key] for key in ("invariant_to", "free_of")}
-            model.weights(**chosen)  # before anything is read
-    stated = {key: view[key] for key in ("exif_orientation", "bit_depth") if view[key] is not None}
-    transform = replace(transform, **stated)
+    model, transform, chosen = load_representation(options)
     embedder = Embedder(
         model,
         view_of(transform),

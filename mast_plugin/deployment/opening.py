@@ -115,11 +115,16 @@ def subspaces_of(network: Network) -> SubspaceFeatures:
     masks, types = network.masks, network.types or ()
     if masks is None or bool((masks == 1).all()):
         masks, types = None, ()
+    made_as = made_as_of(network)
+    return SubspaceFeatures(network.backbone, projector, masks, types, made_as=made_as).eval()
+
+
+def made_as_of(network: Network) -> BackboneName:
+    """How a checkpoint's backbone is built again."""
     section = (network.cfg or {}).get("backbone") or {}
     given = {k: v for k, v in (section.get("kwargs") or {}).items() if k not in LOADING_OPTIONS}
     stem = stem_of_weights(network.backbone.state_dict()) or "imagenet"
-    made_as = BackboneName(network.backbone_name, given, stem)
-    return SubspaceFeatures(network.backbone, projector, masks, types, made_as=made_as).eval()
+    return BackboneName(network.backbone_name, given, stem)
 
 
 def _transform_of(network: Network) -> ImageTransform:

@@ -1,5 +1,7 @@
 """Vectors of images as a file of a common format, written block by block in bounded memory."""
 
+from __future__ import annotations
+
 import csv
 import importlib.util
 import io
@@ -9,14 +11,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mast_plugin.deployment.source import Label
 from mast_plugin.errors import ConfigurationError
 from mast_plugin.files.storage import whole_file
+
+if TYPE_CHECKING:
+    from mast_plugin.deployment.source import Label
 
 Block: TypeAlias = NDArray[np.float32]
 _CELLS = 1 << 16

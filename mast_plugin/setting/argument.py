@@ -16,10 +16,13 @@ from hydra.errors import HydraException
 from mast_plugin.option import declared
 from mast_plugin.setting.embedding_schema import Embedding
 from mast_plugin.setting.evaluation_schema import Comparison, Evaluation
+from mast_plugin.setting.export_schema import Export
 from mast_plugin.setting.pretraining_schema import Pretraining
 
 _OPTIONS = [
-    each for kind in (Pretraining, Evaluation, Comparison, Embedding) for each in declared(kind)
+    each
+    for kind in (Pretraining, Evaluation, Comparison, Embedding, Export)
+    for each in declared(kind)
 ]
 PATHS = frozenset(
     each.key for each in _OPTIONS if each.rule is not None and each.rule.wanted.startswith("a path")

@@ -19,13 +19,14 @@ from mast_plugin.setting.backbone import fitted
 from mast_plugin.setting.embedding_schema import Embedding
 from mast_plugin.setting.entry import mark_as_ours
 from mast_plugin.setting.evaluation_schema import Comparison, Evaluation
+from mast_plugin.setting.export_schema import Export
 from mast_plugin.setting.optimizer import completed
 from mast_plugin.setting.pretraining_schema import TRAINER, Pretraining
 from mast_plugin.setting.shipped import shipped_variants
 from mast_plugin.setting.view_size import resized
 
 _FREE_FORM = ("method_kwargs", "kwargs")
-_STAGES = {"evaluate": Evaluation, "compare": Comparison, "embed": Embedding}
+_STAGES = {"evaluate": Evaluation, "compare": Comparison, "embed": Embedding, "export": Export}
 _CLOSED = ("backbone", "view", "epochs")
 """Sections of an evaluation whose keys are all known."""
 
@@ -40,7 +41,7 @@ def evaluation_options(cfg: DictConfig, name: str) -> dict[str, Any]:
 
     Args:
         cfg: what was given; keys of Hydra's own are left out.
-        name: ``evaluate``, ``compare`` or ``embed``.
+        name: ``evaluate``, ``compare``, ``embed`` or ``export``.
 
     Returns:
         Every option as plain values; a section that was given in part keeps its other defaults.
@@ -66,7 +67,7 @@ def evaluation_options(cfg: DictConfig, name: str) -> dict[str, Any]:
             )
         options[key] = {**default, **value} if merges else value
     check_all(options, rules(_STAGES[name]))
-    if name != "embed":  # which writes a file
+    if name not in ("embed", "export"):  # which write a file
         _refuse_file("output", options["output"])
     _refuse_missing(OmegaConf.create(options))
     given_kwargs = options.get("backbone", {}).get("kwargs", {})

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from mast_plugin.option import Option, as_text, declared
 from mast_plugin.setting.embedding_schema import Embedding
 from mast_plugin.setting.evaluation_schema import Comparison, Evaluation
+from mast_plugin.setting.export_schema import Export
 from mast_plugin.setting.pretraining_schema import Pretraining
 from mast_plugin.setting.shipped import shipped_recipes, shipped_variants
 
@@ -55,6 +56,13 @@ _PAGES = {
         "  mast-embed checkpoint=resnet50.pth backbone.name=resnet50 data=/data/photos\n\n"
         "An interrupted call goes on when it is typed again.",
     ),
+    "mast-export": (
+        Export,
+        "mast-export writes a pretrained network for other programs.\n\n"
+        "  mast-export checkpoint=run.ckpt format=torchvision output=resnet18.pth\n"
+        "  mast-export checkpoint=run.ckpt format=timm output=my-resnet18\n"
+        '  mast-export checkpoint=run.ckpt format=onnx "invariant_to=[crop]"',
+    ),
 }
 
 
@@ -62,7 +70,8 @@ def page(program: str) -> str:
     """The help of a command.
 
     Args:
-        program: ``mast-pretrain``, ``mast-evaluate``, ``mast-compare`` or ``mast-embed``.
+        program: ``mast-pretrain``, ``mast-evaluate``, ``mast-compare``, ``mast-embed`` or
+            ``mast-export``.
     """
     kind, introduction = _PAGES[program]
     parts = [
