@@ -1,9 +1,9 @@
 """MAST, Masked Augmentation Subspace Training, for solo-learn.
 
-The head, the loss and the routes need nothing but torch. :func:`load_backbone`,
-:func:`load_model` and :func:`embed` put a pretrained network to use. :func:`register` adds the
-method ``mast`` to the installed solo-learn. Names are imported when they are first used, so that a
-Hydra program that merely has this package installed does not pay for torch.
+The head, the loss and the routes need nothing but torch; :func:`load_backbone`, :func:`load_model`
+and :func:`embed` put a pretrained network to use; :func:`register` adds the method ``mast`` to the
+installed solo-learn. Names are imported when they are first used, so that a Hydra program that
+merely has this package installed does not pay for torch.
 """
 
 from importlib import import_module

@@ -35,7 +35,7 @@ def load_backbone(
 
     Args:
         checkpoint: a run's .ckpt, or weights of a torchvision, timm or solo-learn network (.pth,
-            .pt, .safetensors).
+            .pt, .safetensors), or what :meth:`SubspaceFeatures.save` wrote.
         name: the network that bare weights belong to, such as ``resnet50``.
         kwargs: of its builder.
         config: the run's args.json, where it is not beside the checkpoint.
@@ -51,15 +51,18 @@ def load_backbone(
         ConfigurationError: the file cannot be read, does not say which network it holds, or does
             not fit it.
     """
+    path, given = Path(checkpoint), {"size": size, "mean": mean, "std": std}
+    if (noted := metadata(path)) is not None:
+        model, transform = read(path, noted)
+        return model.backbone, _changed(transform, given)
     network = open_network(
-        Path(checkpoint),
+        path,
         backbone_name=name,
         backbone_kwargs=kwargs,
         config=None if config is None else Path(config),
         host=False,
     )
-    view = ViewStatistics.of(network, {"crop_size": size, "mean": mean, "std": std})
-    return network.backbone, ImageTransform.of(view)
+    return network.backbone, _changed(_transform_of(network), given)
 
 
 def load_model(
@@ -89,15 +92,10 @@ def load_model(
     Raises:
         ConfigurationError: as :func:`load_backbone`, or there is no projector.
     """
-    path, given = Path(checkpoint), {"crop_size": size, "mean": mean, "std": std}
+    path, given = Path(checkpoint), {"size": size, "mean": mean, "std": std}
     if (noted := metadata(path)) is not None:
         model, transform = read(path, noted)
-        changed: dict[str, Any] = {
-            "size": size,
-            "mean": mean and tuple(mean),
-            "std": std and tuple(std),
-        }
-        return model, replace(transform, **{k: v for k, v in changed.items() if v is not None})
+        return model, _changed(transform, given)
     network = open_network(path, config=None if config is None else Path(config), host=False)
     if network.projector is None and network.method != "mast":
         network = open_network(path, config=None if config is None else Path(config))
@@ -105,7 +103,7 @@ def load_model(
         raise ConfigurationError(
             f"{path} holds no projector that can be built: load its backbone by load_backbone"
         )
-    return subspaces_of(network), ImageTransform.of(ViewStatistics.of(network, given))
+    return subspaces_of(network), _changed(_transform_of(network), given)
 
 
 def subspaces_of(network: Network) -> SubspaceFeatures:
@@ -117,8 +115,27 @@ def subspaces_of(network: Network) -> SubspaceFeatures:
     masks, types = network.masks, network.types or ()
     if masks is None or bool((masks == 1).all()):
         masks, types = None, ()
+    made_as = made_as_of(network)
+    return SubspaceFeatures(network.backbone, projector, masks, types, made_as=made_as).eval()
+
+
+def made_as_of(network: Network) -> BackboneName:
+    """How a checkpoint's backbone is built again."""
     section = (network.cfg or {}).get("backbone") or {}
     given = {k: v for k, v in (section.get("kwargs") or {}).items() if k not in LOADING_OPTIONS}
     stem = stem_of_weights(network.backbone.state_dict()) or "imagenet"
-    made_as = BackboneName(network.backbone_name, given, stem)
-    return SubspaceFeatures(network.backbone, projector, masks, types, made_as=made_as).eval()
+    return BackboneName(network.backbone_name, given, stem)
+
+
+def _transform_of(network: Network) -> ImageTransform:
+    return ImageTransform.of(ViewStatistics.of(network, {}))
+
+
+def _changed(transform: ImageTransform, given: Mapping[str, Any]) -> ImageTransform:
+    """The transform with what was given in place of its own."""
+    changed: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, Sequence) else value
+        for key, value in given.items()
+        if value is not None
+    }
+    return replace(transform, **changed)

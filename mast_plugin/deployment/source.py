@@ -33,9 +33,8 @@ class Source(Protocol):
         """Of the images; ``None`` where they have none."""
         ...
 
-    @property
-    def files(self) -> Sequence[str]:
-        """Whose change makes other images of them; of images in memory there are none."""
+    def origin(self, index: int) -> str | None:
+        """The file that an image is read from, or ``None``."""
         ...
 
     def __len__(self) -> int: ...
@@ -95,15 +94,19 @@ class FileImages:
         labels: Sequence[Label] | None,
         reading: Reading,
     ) -> None:
-        self.files, self.names, self._labels = files, names, labels
+        self._files, self.names, self._labels = files, names, labels
         self._reading = reading
 
     def __len__(self) -> int:
-        return len(self.files)
+        return len(self._files)
+
+    def origin(self, index: int) -> str:
+        """Its file."""
+        return self._files[index]
 
     def item(self, index: int) -> tuple[Image.Image, Label]:
         """Read a file."""
-        return load_image(self.files[index], self._reading), self.label(index)
+        return load_image(self._files[index], self._reading), self.label(index)
 
     def label(self, index: int) -> Label:
         """Of the list."""
@@ -115,11 +118,16 @@ class ShardImages:
 
     def __init__(self, images: TarImages, labelled: bool) -> None:
         self._images, self._labelled = images, labelled
-        self.files = images.tars
-        self.names = [f"{Path(tar).name}/{name}" for tar in images.tars for name in _members(tar)]
+        members = [(tar, name) for tar in images.tars for name in _members(tar)]
+        self.names = [f"{Path(tar).name}/{name}" for tar, name in members]
+        self._tars = [tar for tar, _ in members]
 
     def __len__(self) -> int:
         return len(self._images)
+
+    def origin(self, index: int) -> str:
+        """Its shard."""
+        return self._tars[index]
 
     def item(self, index: int) -> tuple[Image.Image, Label]:
         """Read a member."""
@@ -139,12 +147,16 @@ class GivenImages:
                 kind = type(image).__name__
                 raise DataError(f"item {index} is no image or path but {kind}: give PIL images")
         self._images, self._reading = images, reading
-        paths = [None if isinstance(each, Image.Image) else os.fspath(each) for each in images]
-        self.files = [path for path in paths if path is not None]
-        self.names = [printable(path or "") for path in paths] if self.files else None
+        paths = [self.origin(index) for index in range(len(images))]
+        self.names = [printable(path or "") for path in paths] if any(paths) else None
 
     def __len__(self) -> int:
         return len(self._images)
+
+    def origin(self, index: int) -> str | None:
+        """Its path, if it was given by one."""
+        image = self._images[index]
+        return None if isinstance(image, Image.Image) else os.fspath(image)
 
     def item(self, index: int) -> tuple[Image.Image, Label]:
         """Read one, or take it as it is."""
@@ -162,13 +174,15 @@ class DatasetImages:
     """A map-style dataset of torch, torchvision or Hugging Face."""
 
     names: Sequence[str] | None = None
-    files: Sequence[str] = ()
 
     def __init__(self, dataset: Any, reading: Reading) -> None:
         self._dataset, self._reading = dataset, reading
 
     def __len__(self) -> int:
         return len(self._dataset)
+
+    def origin(self, index: int) -> None:
+        """Only the dataset knows."""
 
     def item(self, index: int) -> tuple[Image.Image, Label]:
         """Ask the dataset."""
@@ -214,7 +228,7 @@ def _of_path(path: Path, reading: Reading) -> Source:
     if path.suffix.lower() == ".csv" and not path.is_dir():
         _, columns, _ = read_rows(path)
         table = ImageTable(path, "label" in columns, reading)
-        labels = [table.classes[label] for _, label in table.samples]
+        labels = table_labels(table)
         files = [file for file, _ in table.samples]
         return FileImages(
             files, _below(files, path.parent), labels if "label" in columns else None, reading
@@ -230,6 +244,12 @@ def _of_path(path: Path, reading: Reading) -> Source:
     files = [file for file, _ in found.samples]
     names = _below(files, path)
     return FileImages(files, names, folder_labels(names), reading)
+
+
+def table_labels(table: ImageTable) -> list[Label]:
+    """Labels of a table's images, as they stand there: numbers, or names."""
+    named = [table.classes[label] for _, label in table.samples]
+    return [int(name) for name in named] if all(map(str.isdecimal, named)) else list(named)
 
 
 def _opened(path: Path, reading: Reading) -> Any:

@@ -224,12 +224,12 @@ def _projector(state: Mapping[str, Tensor]) -> nn.Sequential:
     for name, value in state.items():
         first, _, rest = name.partition(".")
         if first == "projector":
-            place, _, leaf = rest.partition(".")
-            parts.setdefault(int(place), {})[leaf] = value
+            layer, _, leaf = rest.partition(".")
+            parts.setdefault(int(layer), {})[leaf] = value
     layers: list[nn.Module] = []
     for number in range(1 + min(max(parts), 3 * len(parts))):
-        own = parts.get(number)
-        if own is None:
+        own = parts.get(number, {})
+        if not own:
             layers.append(nn.ReLU())
         elif "running_mean" in own:
             layers.append(nn.BatchNorm1d(len(own["running_mean"]), affine="weight" in own))

@@ -116,6 +116,7 @@ def _context(
     """Everything that the protocols need, features included; and the seconds that these took."""
     import torch
 
+    from mast_plugin.evaluation.device import chosen_device
     from mast_plugin.evaluation.features.representation import representations
     from mast_plugin.evaluation.features.store import FeatureStore
     from mast_plugin.evaluation.labels.labelled_folder import read_labelled
@@ -124,7 +125,7 @@ def _context(
     spaces = representations(network, plain(cfg.combinations))
     table = read_labelled(_dataset(cfg, network), cfg.tasks and plain(cfg.tasks))
     statistics = _statistics(cfg, network)
-    device = _device(cfg.device)
+    device = chosen_device(cfg.device)
     cache = None if cfg.cache is False else Path(cfg.cache or folder / "features")
     store = FeatureStore(cache, cfg.batch_size, device, cfg.num_workers)
     start = time.perf_counter()
@@ -187,13 +188,3 @@ def _statistics(cfg: DictConfig, network: "Network") -> Any:
     from mast_plugin.evaluation.features.view import ViewStatistics
 
     return ViewStatistics.of(network, plain(cfg.view))
-
-
-def _device(name: str) -> str:
-    import torch
-
-    if name not in ("auto", "cpu", "cuda"):
-        raise ConfigurationError(f"device is {name!r}; it must be one of auto, cpu, cuda")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ConfigurationError("device=cuda finds no GPU: choose device=auto or cpu")
-    return "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"

@@ -14,15 +14,23 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 
 from mast_plugin.option import declared
+from mast_plugin.setting.embedding_schema import Embedding
 from mast_plugin.setting.evaluation_schema import Comparison, Evaluation
+from mast_plugin.setting.export_schema import Export
 from mast_plugin.setting.pretraining_schema import Pretraining
 
-_OPTIONS = [each for kind in (Pretraining, Evaluation, Comparison) for each in declared(kind)]
+_OPTIONS = [
+    each
+    for kind in (Pretraining, Evaluation, Comparison, Embedding, Export)
+    for each in declared(kind)
+]
 PATHS = frozenset(
     each.key for each in _OPTIONS if each.rule is not None and each.rule.wanted.startswith("a path")
 )
 """Options whose values are paths."""
 _KEYS = frozenset(each.key for each in _OPTIONS)
+_SECTIONS = frozenset(each.key for each in declared(Pretraining) if each.is_section)
+"""Some are a path's key elsewhere: ``data={train_path: images}`` and ``data=images`` are typed."""
 
 _OPTION = re.compile(r"(\+{0,2}[^\s=~+-][^=]*)=(.*)", re.DOTALL)
 _PLAIN_KEY = re.compile(r"[A-Za-z_][\w.-]*")
@@ -44,7 +52,8 @@ def readable(argument: str, *, sweep: bool = True) -> str:
     if not found:
         return argument
     key, value = found[1], found[2]
-    if key.lstrip("+") in PATHS:
+    is_section = key.lstrip("+") in _SECTIONS and value.startswith("{") and value.endswith("}")
+    if key.lstrip("+") in PATHS and not is_section:
         return f"{key}={_as_text(value, sweep)}"
     if value.startswith("{") and value.endswith("}") and "{" not in value[1:]:
         return f"{key}={{{''.join(map(_entry, _ENTRY.split(value[1:-1])))}}}"

@@ -16,15 +16,17 @@ from mast_plugin.errors import ConfigurationError, DataError, shown
 from mast_plugin.files.document import first_line, refuse_boundless
 from mast_plugin.option import check_all, defaults, rules
 from mast_plugin.setting.backbone import fitted
+from mast_plugin.setting.embedding_schema import Embedding
 from mast_plugin.setting.entry import mark_as_ours
 from mast_plugin.setting.evaluation_schema import Comparison, Evaluation
+from mast_plugin.setting.export_schema import Export
 from mast_plugin.setting.optimizer import completed
 from mast_plugin.setting.pretraining_schema import TRAINER, Pretraining
 from mast_plugin.setting.shipped import shipped_variants
 from mast_plugin.setting.view_size import resized
 
 _FREE_FORM = ("method_kwargs", "kwargs")
-_STAGES = {"evaluate": Evaluation, "compare": Comparison}
+_STAGES = {"evaluate": Evaluation, "compare": Comparison, "embed": Embedding, "export": Export}
 _CLOSED = ("backbone", "view", "epochs")
 """Sections of an evaluation whose keys are all known."""
 
@@ -35,11 +37,11 @@ def plain(node: Any) -> Any:
 
 
 def evaluation_options(cfg: DictConfig, name: str) -> dict[str, Any]:
-    """Complete the options of an evaluation or a comparison from its shipped configuration.
+    """Complete the options of a command from their declarations.
 
     Args:
         cfg: what was given; keys of Hydra's own are left out.
-        name: ``evaluate`` or ``compare``.
+        name: ``evaluate``, ``compare``, ``embed`` or ``export``.
 
     Returns:
         Every option as plain values; a section that was given in part keeps its other defaults.
@@ -65,7 +67,8 @@ def evaluation_options(cfg: DictConfig, name: str) -> dict[str, Any]:
             )
         options[key] = {**default, **value} if merges else value
     check_all(options, rules(_STAGES[name]))
-    _refuse_file("output", options["output"])
+    if name not in ("embed", "export"):  # which write a file
+        _refuse_file("output", options["output"])
     _refuse_missing(OmegaConf.create(options))
     given_kwargs = options.get("backbone", {}).get("kwargs", {})
     refuse_loading(given_kwargs, "backbone.kwargs", "checkpoint=PATH")

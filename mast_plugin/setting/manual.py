@@ -4,7 +4,9 @@ import textwrap
 from collections.abc import Iterable
 
 from mast_plugin.option import Option, as_text, declared
+from mast_plugin.setting.embedding_schema import Embedding
 from mast_plugin.setting.evaluation_schema import Comparison, Evaluation
+from mast_plugin.setting.export_schema import Export
 from mast_plugin.setting.pretraining_schema import Pretraining
 from mast_plugin.setting.shipped import shipped_recipes, shipped_variants
 
@@ -45,6 +47,22 @@ _PAGES = {
         "  mast-compare recipes=scripts/pretrain/custom dataset=/data/flowers \\\n"
         '    "overrides={data.train_path: /data/flowers/train, max_epochs: 50}"',
     ),
+    "mast-embed": (
+        Embedding,
+        "mast-embed writes a vector of each image of a folder, by a pretrained network.\n\n"
+        "  mast-embed checkpoint=trained_models/mast/.../....ckpt data=/data/photos\n"
+        "  mast-embed checkpoint=run.ckpt data=/data/photos output=photos.parquet \\\n"
+        '    "invariant_to=[crop,horizontal_flip]"\n'
+        "  mast-embed checkpoint=resnet50.pth backbone.name=resnet50 data=/data/photos\n\n"
+        "An interrupted call goes on when it is typed again.",
+    ),
+    "mast-export": (
+        Export,
+        "mast-export writes a pretrained network for other programs.\n\n"
+        "  mast-export checkpoint=run.ckpt format=torchvision output=resnet18.pth\n"
+        "  mast-export checkpoint=run.ckpt format=timm output=my-resnet18\n"
+        '  mast-export checkpoint=run.ckpt format=onnx "invariant_to=[crop]"',
+    ),
 }
 
 
@@ -52,7 +70,8 @@ def page(program: str) -> str:
     """The help of a command.
 
     Args:
-        program: ``mast-pretrain``, ``mast-evaluate`` or ``mast-compare``.
+        program: ``mast-pretrain``, ``mast-evaluate``, ``mast-compare``, ``mast-embed`` or
+            ``mast-export``.
     """
     kind, introduction = _PAGES[program]
     parts = [

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from mast_plugin.core.options import MASTOptions
 from mast_plugin.option import Option, as_text, declared
+from mast_plugin.setting.embedding_schema import Embedding
 from mast_plugin.setting.evaluation_schema import Comparison, Evaluation
+from mast_plugin.setting.export_schema import Export
 from mast_plugin.setting.pretraining_schema import Pretraining
 from mast_plugin.setting.shipped import shipped_directory
 
@@ -39,6 +41,8 @@ _COMMANDS: Mapping[str, type] = {
     "main_pretrain.py": Pretraining,
     "main_evaluate.py": Evaluation,
     "main_compare.py": Comparison,
+    "main_embed.py": Embedding,
+    "main_export.py": Export,
 }
 
 
@@ -48,7 +52,11 @@ def shipped() -> dict[Path, str]:
     hydra = _OF_HYDRA.format(defaults="")
     compare = as_yaml(each for each in declared(Comparison) if each.key != "variants")
     compare += _OF_HYDRA.format(defaults="  - variants\n") + _SWEEP
+    embed = "# python main_embed.py checkpoint=PATH data=FOLDER\n" + as_yaml(declared(Embedding))
+    export = "# python main_export.py checkpoint=PATH format=timm\n" + as_yaml(declared(Export))
     files = {
+        Path("scripts/embed/embed.yaml"): embed + hydra,
+        Path("scripts/embed/export.yaml"): export + hydra,
         pretrain / "base.yaml": "# Every key of a pretraining, with its default.\n"
         + as_yaml(declared(Pretraining)),
         pretrain / "method_kwargs" / "mast.yaml": "# MAST's options, with their defaults.\n"

@@ -10,7 +10,7 @@ def shipped_directory(stage: str = "pretrain") -> Path:
     """Return the folder of the shipped configurations: beside the package, or inside a wheel's.
 
     Args:
-        stage: ``pretrain`` or ``evaluate``.
+        stage: ``pretrain``, ``evaluate`` or ``embed``.
     """
     package = Path(__file__).parents[1]
     inside = package / f"{stage}_configs"

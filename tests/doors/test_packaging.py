@@ -55,6 +55,8 @@ def test_wheel_holds_both_packages_and_every_configuration(wheel):
         assert f"mast_plugin/pretrain_configs/{relative}" in names
     for name in ("evaluate_configs/evaluate.yaml", "evaluate_configs/compare.yaml"):
         assert f"mast_plugin/{name}" in names
+    for name in ("embed_configs/embed.yaml", "embed_configs/export.yaml"):
+        assert f"mast_plugin/{name}" in names
     assert "mast_plugin/report/template.html" in names
 
 
@@ -109,7 +111,7 @@ def test_installed_wheel_works_without_the_source_tree(wheel, tmp_path):
         check=True,
     )
     assert found.stdout.startswith(str(target))
-    for name in ("mast-pretrain", "mast-evaluate", "mast-compare"):
+    for name in ("mast-pretrain", "mast-evaluate", "mast-compare", "mast-embed", "mast-export"):
         assert (target / "bin" / name).is_file()
     registers = f"import site; site.addsitedir({str(target)!r}); from solo.methods import METHODS"
     known = subprocess.run(

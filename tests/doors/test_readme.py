@@ -10,6 +10,7 @@ from .. import readme
 _PROGRAMS = {"main_pretrain.py": "pretrain", "main_evaluate.py": "evaluate"}
 _PROGRAMS |= {"main_compare.py": "compare", "mast-pretrain": "pretrain"}
 _PROGRAMS |= {"mast-evaluate": "evaluate", "mast-compare": "compare"}
+_PROGRAMS |= {"main_embed.py": "embed", "mast-embed": "embed", "mast-export": "export"}
 
 
 def commands() -> list[tuple[str, list[str]]]:
@@ -30,11 +31,12 @@ def test_readme_shows_each_command():
 def test_a_command_of_readme_composes_and_names_no_unknown_option(
     program, arguments, monkeypatch, tmp_path
 ):
-    from mast_plugin import compare, evaluate, pretrain
+    from mast_plugin import compare, embed_images, evaluate, export_network, pretrain
     from mast_plugin.errors import ConfigurationError
     from mast_plugin.setting.configuration import evaluation_options, resolve
 
-    module = {"pretrain": pretrain, "evaluate": evaluate, "compare": compare}[program]
+    modules = {"pretrain": pretrain, "evaluate": evaluate, "compare": compare}
+    module = {**modules, "embed": embed_images, "export": export_network}[program]
     seen = []
 
     def check(cfg):
@@ -44,7 +46,8 @@ def test_a_command_of_readme_composes_and_names_no_unknown_option(
             assert "data.train_path is missing" in str(error)  # a line that shows only an option
             seen.append(cfg)
 
-    name = program if module is pretrain else f"{program}_and_report"
+    name = {"pretrain": "pretrain", "embed": "embed_to_file", "export": "export"}.get(program)
+    name = name or f"{program}_and_report"
     monkeypatch.setattr(module, name, check)
     monkeypatch.setattr("sys.argv", [program, *arguments])
     monkeypatch.chdir(tmp_path)

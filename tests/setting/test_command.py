@@ -43,6 +43,7 @@ def test_a_path_with_an_equals_sign_is_readable(key):
     [
         "lr=0.1",
         "name=",
+        "data={fraction: 0.5, no_labels: true}",
         "~data",
         "methods=[a=b]",
         "overrides={a=b}",

@@ -7,12 +7,15 @@ import yaml
 
 from mast_plugin.option import declared
 from mast_plugin.setting.composition import guarded
+from mast_plugin.setting.embedding_schema import Embedding
 from mast_plugin.setting.evaluation_schema import Comparison, Evaluation
+from mast_plugin.setting.export_schema import Export
 from mast_plugin.setting.manual import page
 from mast_plugin.setting.pretraining_schema import Pretraining
 from mast_plugin.setting.shipped import shipped_directory
 
 KINDS = {"mast-pretrain": Pretraining, "mast-evaluate": Evaluation, "mast-compare": Comparison}
+KINDS |= {"mast-embed": Embedding, "mast-export": Export}
 
 
 @pytest.mark.parametrize(
@@ -21,6 +24,8 @@ KINDS = {"mast-pretrain": Pretraining, "mast-evaluate": Evaluation, "mast-compar
         ("mast-pretrain", "pretrain", "base"),
         ("mast-evaluate", "evaluate", "evaluate"),
         ("mast-compare", "evaluate", "compare"),
+        ("mast-embed", "embed", "embed"),
+        ("mast-export", "embed", "export"),
     ],
 )
 def test_every_option_is_on_its_page_with_its_default(program, stage, name):

@@ -10,13 +10,15 @@ from mast_plugin.check import whole
 from mast_plugin.core.options import MASTOptions
 from mast_plugin.errors import ConfigurationError
 from mast_plugin.option import check_all, declared, defaults, option, rules, section
+from mast_plugin.setting.embedding_schema import Embedding
 from mast_plugin.setting.evaluation_schema import Comparison, Evaluation
+from mast_plugin.setting.export_schema import Export
 from mast_plugin.setting.pretraining_schema import Pretraining
 from mast_plugin.setting.reference import as_page, as_yaml, shipped
 from mast_plugin.setting.shipped import shipped_directory
 
 ROOT = shipped_directory().parents[1]
-EVERY = [Pretraining, Evaluation, Comparison, MASTOptions]
+EVERY = [Pretraining, Evaluation, Comparison, Embedding, Export, MASTOptions]
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,7 @@ def _builders(name: str, kwargs: Mapping[str, Any]) -> Iterator[tuple[str, Calla
     from torchvision import models
 
     if name in models.list_models():
-        yield "torchvision", lambda: _torchvision(name, kwargs)
+        yield "torchvision", lambda: torchvision_network(name, kwargs)
     if importlib.util.find_spec("timm"):
         import timm
 
@@ -121,7 +121,8 @@ def _builders(name: str, kwargs: Mapping[str, Any]) -> Iterator[tuple[str, Calla
         yield "solo-learn", lambda: (host_backbone(name, kwargs), ("fc", "head"))
 
 
-def _torchvision(name: str, kwargs: Mapping[str, Any]) -> Built:
+def torchvision_network(name: str, kwargs: Mapping[str, Any]) -> Built:
+    """A network of torchvision without its classifier, and where that was."""
     from torchvision import models
 
     network: nn.Module = models.get_model(name, weights=None, **kwargs)
