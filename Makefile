@@ -55,7 +55,7 @@ $(INSTALLED): setup.cfg setup.py mast_plugin.pth pyproject.toml Makefile
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet torch==2.11.0 torchvision==0.26.0 "setuptools<81"
 	$(PIP) install --quiet --no-deps solo-learn==1.0.2
-	$(PIP) install --quiet --config-settings editable_mode=compat --editable ".[release,dali,test]"
+	$(PIP) install --quiet --config-settings editable_mode=compat --editable ".[release,dali,export,test]"
 	@touch $@
 
 clean:
