@@ -31,6 +31,7 @@ _DEFAULTS = {
     "safetensors": "model.safetensors",
     "onnx": "model.onnx",
 }
+_TIMM_FILES = ("config.json", "model.safetensors")
 
 
 @dataclass(frozen=True)
@@ -111,11 +112,16 @@ def checked(cfg: DictConfig) -> dict[str, Any]:
         require_onnx()
     options["output"] = options["output"] or _DEFAULTS[kind]
     output = Path(options["output"])
-    is_ours = not output.is_dir() or (kind == "timm" and (output / "config.json").is_file())
+    is_ours = not output.is_dir() or (kind == "timm" and _holds_nothing_else(output))
     if output.exists() and not (options["overwrite"] and is_ours):
         mend = "overwrite=true to replace it, or " if is_ours else ""
         raise ConfigurationError(f"{output} is there already: give {mend}another output")
     return options
+
+
+def _holds_nothing_else(folder: Path) -> bool:
+    """Whether a folder can be replaced: only what an export for timm writes is in it."""
+    return {each.name for each in folder.iterdir()} <= set(_TIMM_FILES)
 
 
 def _opened(options: dict[str, Any]) -> _Network:

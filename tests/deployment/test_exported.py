@@ -183,9 +183,12 @@ def test_features_that_differ_leave_no_file(options, monkeypatch, tmp_path):
 def test_what_is_there_is_replaced_only_when_asked(options, tmp_path):
     (tmp_path / "out" / "exported").mkdir(parents=True)
     (tmp_path / "out" / "exported" / "mine.txt").touch()
+    (tmp_path / "out" / "exported" / "config.json").touch()
     for overwrite in (False, True):
         with pytest.raises(ConfigurationError, match="exported is there already: give another"):
             export(options("timm", overwrite=overwrite))
+    (tmp_path / "out" / "exported" / "mine.txt").unlink()
+    export(options("timm", overwrite=True))
     (tmp_path / "weights.pth").write_text("mine")
     cfg = options("torchvision", output=str(tmp_path / "weights.pth"))
     with pytest.raises(ConfigurationError, match=r"weights.pth is there already.*overwrite=true"):
