@@ -147,7 +147,8 @@ def test_a_folder_without_a_recipe_of_mast_gets_no_other(tmp_path):
     done = run("main_pretrain.py", *place, "--cfg", "job", cwd=tmp_path)
     assert done.returncode == 1 and "Cannot find primary config 'mast.yaml'" in done.stderr
     assert "--config-name cifar/mast" in done.stderr
-    done = run("main_pretrain.py", "--config-name", "cifar/mast.yaml", "--cfg", "job", cwd=tmp_path)
+    shown = ["--cfg", "job", "--resolve"]
+    done = run("main_pretrain.py", "--config-name", "cifar/mast.yaml", *shown, cwd=tmp_path)
     assert "name: mast-cifar10" in done.stdout, done.stderr
 
 
