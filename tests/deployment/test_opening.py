@@ -147,7 +147,6 @@ def test_neither_solo_learn_nor_its_engine_is_imported(checkpoint, tmp_path):
         ("vit_tiny", {"img_size": 32, "patch_size": 8}, "imagenet"),
         ("vit_tiny", {"img_size": 32, "patch_size": 16, "dynamic_img_size": True}, "imagenet"),
         ("swin_tiny", {"img_size": 32, "window_size": 4}, "imagenet"),
-        ("convnext_tiny", {}, "imagenet"),
     ],
 )
 def test_a_plain_network_is_the_hosts_own(host, name, kwargs, stem):
