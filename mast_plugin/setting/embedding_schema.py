@@ -7,12 +7,12 @@ from mast_plugin.check import FLAG, NULL, PATH, TEXT, list_of, one_of, whole
 from mast_plugin.option import MISSING, option, section
 from mast_plugin.setting.evaluation_schema import BareBackbone, View
 
-_TYPES = list_of(TEXT, "[crop, color_jitter]") | TEXT
+TYPES = list_of(TEXT, "[crop, color_jitter]") | TEXT
 
 
 @dataclass(frozen=True)
-class Embedding:
-    """A vector of each image."""
+class Opened:
+    """The checkpoint that a network is opened from."""
 
     checkpoint: Any = option(
         MISSING,
@@ -23,6 +23,12 @@ class Embedding:
     config: Any = option(
         None, PATH | NULL, "the run's args.json, where it is not beside the checkpoint"
     )
+
+
+@dataclass(frozen=True)
+class Embedding(Opened):
+    """A vector of each image."""
+
     data: Any = option(
         MISSING,
         PATH,
@@ -41,10 +47,10 @@ class Embedding:
         "backbone, embedding or subspace; by default subspace where one is chosen, else backbone",
     )
     invariant_to: Any = option(
-        [], _TYPES, "augmentation types: the embedding under the product of their masks"
+        [], TYPES, "augmentation types: the embedding under the product of their masks"
     )
     free_of: Any = option(
-        [], _TYPES, "types: what their masks leave out, where they can be told; the opposite"
+        [], TYPES, "types: what their masks leave out, where they can be told; the opposite"
     )
     unreadable: Any = option(
         "refuse",

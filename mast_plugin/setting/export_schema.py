@@ -3,27 +3,18 @@
 from dataclasses import dataclass
 from typing import Any
 
-from mast_plugin.check import FLAG, NULL, PATH, TEXT, list_of, one_of
+from mast_plugin.check import FLAG, NULL, PATH, one_of
 from mast_plugin.option import MISSING, option, section
+from mast_plugin.setting.embedding_schema import TYPES, Opened
 from mast_plugin.setting.evaluation_schema import BareBackbone, View
 
 FORMATS = ("torchvision", "timm", "safetensors", "onnx")
-_TYPES = list_of(TEXT, "[crop, color_jitter]") | TEXT
 
 
 @dataclass(frozen=True)
-class Export:
+class Export(Opened):
     """A pretrained network for other programs."""
 
-    checkpoint: Any = option(
-        MISSING,
-        PATH,
-        ".ckpt of any method of either solo-learn, weights (.pth, .safetensors), or a file that "
-        "SubspaceFeatures.save wrote",
-    )
-    config: Any = option(
-        None, PATH | NULL, "the run's args.json, where it is not beside the checkpoint"
-    )
     format: Any = option(
         MISSING,
         one_of(*FORMATS),
@@ -40,8 +31,8 @@ class Export:
         one_of("backbone", "embedding", "subspace") | NULL,
         "of onnx: backbone, embedding or subspace; by default as of main_embed.py",
     )
-    invariant_to: Any = option([], _TYPES, "of onnx: as of main_embed.py")
-    free_of: Any = option([], _TYPES, "of onnx: as of main_embed.py")
+    invariant_to: Any = option([], TYPES, "of onnx: as of main_embed.py")
+    free_of: Any = option([], TYPES, "of onnx: as of main_embed.py")
     backbone: Any = section(BareBackbone, "for bare weights")
     view: Any = section(
         View, "by default the run's own; for bare weights 224 px, ImageNet's statistics"
